@@ -1,0 +1,75 @@
+"""A plugin-based registry of CLIP-family vision-language models.
+
+    from registry_core import registry
+    model = registry.create("daclip_ViT-B-32", pretrained="weights/daclip_ViT-B-32.pt")
+
+Importing this package imports no torch; creating a model does.
+"""
+
+from registry_core.checkpoint.index import Conversion, LazyTensor
+from registry_core.config import ModelConfig, PreprocessConfig, RawConfig, TextConfig, VisionConfig
+from registry_core.errors import (
+    BuildError,
+    CheckpointError,
+    ConfigError,
+    ConflictError,
+    FetchError,
+    InputError,
+    IntegrityError,
+    LookupFailedError,
+    OverrideError,
+    PluginError,
+    RandomWeightsWarning,
+    RegistryError,
+    StateDictError,
+    TakenNameError,
+    UnknownModelError,
+    UnknownWeightsError,
+    UnsafeCheckpointError,
+)
+from registry_core.factory import Registry
+from registry_core.hookspecs import hookimpl
+from registry_core.report import LoadReport
+from registry_core.weights import HubFile, LocalFile, Source, Url, Weights, local_weights
+
+__version__ = "0.1.0"
+
+registry = Registry()
+"""The registry of all installed plugins; they are looked for when it is first asked."""
+
+__all__ = [
+    "BuildError",
+    "CheckpointError",
+    "ConfigError",
+    "ConflictError",
+    "Conversion",
+    "FetchError",
+    "HubFile",
+    "InputError",
+    "IntegrityError",
+    "LazyTensor",
+    "LoadReport",
+    "LocalFile",
+    "LookupFailedError",
+    "ModelConfig",
+    "OverrideError",
+    "PluginError",
+    "PreprocessConfig",
+    "RandomWeightsWarning",
+    "RawConfig",
+    "Registry",
+    "RegistryError",
+    "Source",
+    "StateDictError",
+    "TakenNameError",
+    "TextConfig",
+    "UnknownModelError",
+    "UnknownWeightsError",
+    "UnsafeCheckpointError",
+    "Url",
+    "VisionConfig",
+    "Weights",
+    "hookimpl",
+    "local_weights",
+    "registry",
+]

@@ -1,0 +1,109 @@
+"""What kind of file is this: by content, never by suffix.
+
+A table of signatures; the first that matches reads the file or says what it is and what to do with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from registry_core.checkpoint import legacy, safetensors, zip_archive
+from registry_core.checkpoint.file import CheckpointFile
+from registry_core.checkpoint.index import CheckpointIndex
+from registry_core.checkpoint.state_dict import find_state_dict
+from registry_core.errors import CheckpointError, UnsafeCheckpointError
+
+_LEGACY_MAGIC = (0x1950A86A20F9469CFC6C).to_bytes(10, "little")
+_MAX_HEADER = 100_000_000  # safetensors' own limit
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """A kind of file that is known and not read."""
+
+    what: str
+    advice: str
+    error: type[CheckpointError] = CheckpointError
+
+
+_Reader = Callable[[CheckpointFile], tuple[str, Any]]
+
+
+def _is_safetensors(head: bytes) -> bool:
+    return head[8:9] == b"{" and len(b"{}") <= int.from_bytes(head[:8], "little") <= _MAX_HEADER
+
+
+def _is_html(head: bytes) -> bool:
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:64].lower()
+    return start.startswith((b"<!doctype html", b"<html", b"<head", b"<?xml"))
+
+
+def _is_pickle(head: bytes) -> bool:
+    return head[:1] == b"\x80" and head[1:2] in {b"\x02", b"\x03", b"\x04", b"\x05"}
+
+
+_KINDS: tuple[tuple[Callable[[bytes], bool], _Reader | _Refusal], ...] = (
+    (lambda head: not head, _Refusal("an empty file", "An interrupted download leaves one; fetch it again.")),
+    (lambda head: head.startswith(b"PK\x03\x04"), zip_archive.read_contents),
+    (_is_safetensors, lambda file: ("safetensors", safetensors.read_contents(file))),
+    (
+        lambda head: _is_pickle(head) and _LEGACY_MAGIC in head[:32],
+        lambda file: ("legacy torch file", legacy.read_contents(file)),
+    ),
+    (
+        _is_pickle,
+        _Refusal(
+            "a bare pickle, not written by torch.save",
+            "Reading it could run code; nothing was run. Load it where it was made and save its tensors as "
+            ".safetensors.",
+            UnsafeCheckpointError,
+        ),
+    ),
+    (
+        _is_html,
+        _Refusal(
+            "an HTML page, not weights",
+            "A download that needed a login, or a wrong address, was answered by a web page. Open the address in a "
+            "browser, then fetch the file itself.",
+        ),
+    ),
+    (
+        lambda head: head.startswith(b"version https://git-lfs"),
+        _Refusal("a Git LFS pointer, not the file it points to", "Run `git lfs pull` in its repository."),
+    ),
+    (
+        lambda head: head.lstrip()[:1] in {b"{", b"["},
+        _Refusal("JSON text, not weights", "A config is added by registry.add_config; name the weights file here."),
+    ),
+    (
+        lambda head: head[257:262] == b"ustar",
+        _Refusal("a tar archive", "Unpack it and name the checkpoint inside."),
+    ),
+    (lambda head: head.startswith(b"\x1f\x8b"), _Refusal("gzip data", "Unpack it with gunzip and name the result.")),
+    (
+        lambda head: head.startswith(b"\x89HDF"),
+        _Refusal("an HDF5 file, as Keras writes them", "Convert its tensors to .safetensors."),
+    ),
+)
+
+
+def read_index(file: CheckpointFile) -> CheckpointIndex:
+    """The index of an open checkpoint.
+
+    Raises:
+        UnsafeCheckpointError: reading the file in full would run code.
+        CheckpointError: the file is no checkpoint, is truncated or damaged, or holds no state dict.
+    """
+    for matches, reader in _KINDS:
+        if matches(file.head):
+            if isinstance(reader, _Refusal):
+                raise reader.error(f"{file.path} is {reader.what}. {reader.advice} Nothing was loaded.")
+            kind, contents = reader(file)
+            tensors, notes = find_state_dict(contents, str(file.path))
+            return CheckpointIndex(kind, tensors, notes)
+    raise CheckpointError(
+        f"{file.path} is no checkpoint that is known here: it starts with {file.head[:16]!r}. Expected safetensors, a "
+        "file of torch.save or a TorchScript archive. Nothing was loaded."
+    )

@@ -1,0 +1,45 @@
+"""The safetensors format: eight bytes of header length, a JSON header, then the tensors.
+
+https://github.com/huggingface/safetensors#format
+"""
+
+from __future__ import annotations
+
+import json
+from math import prod
+from typing import Any
+
+from registry_core.checkpoint.file import CheckpointFile
+from registry_core.checkpoint.index import ITEM_SIZES, LazyTensor, Stored
+
+_DTYPES = {
+    "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16",
+    "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool",
+    "U16": "uint16", "U32": "uint32", "U64": "uint64", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2",
+}  # fmt: skip
+
+
+def read_contents(file: CheckpointFile) -> dict[str, LazyTensor]:
+    """The tensors of a safetensors file, by name.
+
+    Raises:
+        CheckpointError: the file is truncated, or its header contradicts itself.
+    """
+    length = int.from_bytes(file.head[:8], "little")
+    if 8 + length > file.size:
+        raise file.truncated(8 + length)
+    try:
+        header: dict[str, Any] = json.loads(file.bytes_at(8, length))
+        header.pop("__metadata__", None)
+        return {name: _tensor(file, entry, 8 + length) for name, entry in header.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise file.damaged(f"its safetensors header is not valid ({type(error).__name__}: {error})") from error
+
+
+def _tensor(file: CheckpointFile, entry: dict[str, Any], base: int) -> LazyTensor:
+    dtype = _DTYPES[entry["dtype"]]
+    shape = tuple(int(extent) for extent in entry["shape"])
+    begin, end = entry["data_offsets"]
+    if begin < 0 or end - begin != prod(shape) * ITEM_SIZES[dtype]:
+        raise ValueError(f"{end - begin} bytes for shape {shape} of {dtype}")
+    return file.tensor(dtype, shape, Stored(base + begin, end - begin))

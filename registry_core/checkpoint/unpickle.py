@@ -1,0 +1,144 @@
+"""Reads the pickle inside a torch archive as data.
+
+Only the names in `_ALLOWED` are known, and each stands for something inert of ours; any other name ends the reading
+before anything is called. TorchScript module classes (`__torch__...`) become plain attribute holders.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from registry_core.errors import UnsafeCheckpointError
+
+# Old storages carry their dtype in the class name.
+STORAGE_DTYPES = {
+    "DoubleStorage": "float64", "FloatStorage": "float32", "HalfStorage": "float16", "BFloat16Storage": "bfloat16",
+    "LongStorage": "int64", "IntStorage": "int32", "ShortStorage": "int16", "CharStorage": "int8",
+    "ByteStorage": "uint8", "BoolStorage": "bool", "UntypedStorage": "uint8",
+    "ComplexFloatStorage": "complex64", "ComplexDoubleStorage": "complex128",
+    "Float8_e4m3fnStorage": "float8_e4m3fn", "Float8_e5m2Storage": "float8_e5m2",
+}  # fmt: skip
+_DTYPES = ("float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool",
+           "uint16", "uint32", "uint64", "complex64", "complex128", "float8_e4m3fn", "float8_e5m2")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class StorageRef:
+    """A storage of the archive: the record `data/<key>`."""
+
+    key: str
+    dtype: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class TensorRef:
+    """A tensor as the pickle describes it: a view of a storage; offset and strides in elements."""
+
+    storage: StorageRef
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Dtype:
+    name: str
+
+
+class ScriptObject:
+    """A TorchScript module as data: its attributes by name, and the class it was."""
+
+    class_name = ""
+    attributes: Mapping[str, Any] = MappingProxyType({})
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.attributes = dict(state)
+
+
+def _rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> TensorRef:
+    return TensorRef(storage, int(offset), tuple(size), tuple(stride), storage.dtype)
+
+
+def _rebuild_tensor_v3(storage: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> TensorRef:
+    dtype = next((part.name for part in rest if isinstance(part, _Dtype)), storage.dtype)
+    return TensorRef(storage, int(offset), tuple(size), tuple(stride), dtype)
+
+
+def _first(value: Any, *_: Any) -> Any:
+    return value
+
+
+_ALLOWED: dict[tuple[str, str], Any] = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
+    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
+    ("torch._utils", "_rebuild_tensor_v3"): _rebuild_tensor_v3,
+    ("torch._utils", "_rebuild_parameter"): _first,
+    ("torch", "Size"): tuple,
+    ("torch", "device"): lambda *names: ":".join(map(str, names)),
+    ("builtins", "set"): set,
+    ("__builtin__", "set"): set,
+    ("torch.jit._pickle", "build_intlist"): list,
+    ("torch.jit._pickle", "build_doublelist"): list,
+    ("torch.jit._pickle", "build_boollist"): list,
+    ("torch.jit._pickle", "build_tensorlist"): list,
+    ("torch.jit._pickle", "restore_type_tag"): _first,
+    **{("torch", name): StorageRef("", dtype, 0) for name, dtype in STORAGE_DTYPES.items()},
+    **{("torch.storage", name): StorageRef("", dtype, 0) for name, dtype in STORAGE_DTYPES.items()},
+    **{("torch", name): _Dtype(name) for name in _DTYPES},
+}
+
+
+class _DataUnpickler(pickle.Unpickler):
+    """Resolves the closed list of names and storages, nothing else."""
+
+    def __init__(self, data: bytes, origin: str) -> None:
+        super().__init__(io.BytesIO(data))
+        self._origin = origin
+        self._script_classes: dict[str, type[ScriptObject]] = {}
+
+    def find_class(self, module: str, name: str) -> Any:
+        """The inert stand-in of a name; an error for any name that has none."""
+        if module.partition(".")[0] == "__torch__":
+            full = f"{module}.{name}"
+            if full not in self._script_classes:
+                self._script_classes[full] = type("ScriptObject", (ScriptObject,), {"class_name": full})
+            return self._script_classes[full]
+        try:
+            return _ALLOWED[module, name]
+        except KeyError:
+            raise UnsafeCheckpointError(
+                f"{self._origin} asks for `{module}.{name}` while it is unpickled. A checkpoint of plain tensors never "
+                "does; loading it would run code that comes with the file. Nothing was run and nothing was loaded. "
+                "If you trust its author, open it where it was made and save `model.state_dict()` alone, best as "
+                ".safetensors."
+            ) from None
+
+    def persistent_load(self, pid: Any) -> StorageRef:
+        """A storage record: ("storage", class, key, location, element count)."""
+        kind, stand_in, key, _, count = pid
+        if kind != "storage" or not isinstance(stand_in, StorageRef):
+            raise pickle.UnpicklingError(f"unknown persistent id {kind!r}")
+        return StorageRef(str(key), stand_in.dtype, int(count))
+
+
+def read_pickle(data: bytes, origin: str) -> Any:
+    """The object in a torch archive's pickle, with tensors as TensorRef.
+
+    Args:
+        data: the record `data.pkl`.
+        origin: the file, for messages.
+
+    Raises:
+        UnsafeCheckpointError: the pickle asks for a name outside the closed list.
+        pickle.UnpicklingError, and whatever else broken bytes lead to: the caller names the file.
+    """
+    return _DataUnpickler(data, origin).load()

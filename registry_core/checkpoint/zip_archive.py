@@ -1,0 +1,151 @@
+"""torch.save's zip archives and TorchScript archives, both read as data.
+
+Either is a zip of stored (uncompressed) records: `data.pkl` describes the objects, `data/<key>` hold the storages.
+https://pytorch.org/docs/stable/notes/serialization.html
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Iterator, Mapping
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from registry_core.checkpoint.file import CheckpointFile
+from registry_core.checkpoint.index import ITEM_SIZES, LazyTensor, Stored
+from registry_core.checkpoint.unpickle import ScriptObject, StorageRef, TensorRef, read_pickle
+from registry_core.errors import CheckpointError
+
+if TYPE_CHECKING:
+    import torch
+
+_LOCAL_HEADER_SIZE = 30  # then the file name and the extra field, whose lengths stand at 26 and 28
+_MEMBER_LIST = re.compile(r"__(parameters|buffers)__\s*=\s*\[(.*?)\]", re.DOTALL)
+
+
+def read_contents(file: CheckpointFile) -> tuple[str, Any]:
+    """The format and the saved object, with each tensor as a LazyTensor.
+
+    Raises:
+        UnsafeCheckpointError: the archive would run code.
+        CheckpointError: the archive is truncated, damaged or another kind of zip.
+    """
+    try:
+        return _Archive(file).contents()
+    except CheckpointError:
+        raise
+    except zipfile.BadZipFile as error:
+        # The directory stands at the end of a zip: a file that starts as one and has none was cut off.
+        raise CheckpointError(
+            f"{file.path} is truncated: it starts as a zip archive and its directory is not there ({error}); "
+            f"the file has {file.size:,} bytes. Nothing was loaded; fetch it again."
+        ) from error
+    except Exception as error:
+        raise file.damaged(f"its pickle could not be read ({type(error).__name__}: {error})") from error
+
+
+class _Archive:
+    def __init__(self, file: CheckpointFile) -> None:
+        self._file = file
+        self._zip = zipfile.ZipFile(file.stream)
+        pickles = [name for name in self._zip.namelist() if name.count("/") == 1 and name.endswith("/data.pkl")]
+        if len(pickles) != 1:
+            some = ", ".join(self._zip.namelist()[:5])
+            raise CheckpointError(
+                f"{file.path} is a zip archive but no torch checkpoint: it has no single `<name>/data.pkl`. "
+                f"It holds {some}. Nothing was loaded; unpack it, or convert it to .safetensors."
+            )
+        self._root = pickles[0].removesuffix("data.pkl")
+        self._places: dict[str, Stored | None] = {}
+
+    def contents(self) -> tuple[str, Any]:
+        if self._has("byteorder") and self._record("byteorder") != b"little":
+            raise self._file.damaged("it was written on a big-endian machine, which is not supported")
+        saved = read_pickle(self._record("data.pkl"), str(self._file.path))
+        if isinstance(saved, ScriptObject):
+            members = dict(self._script_members())
+            return "TorchScript archive, read as data", dict(self._flatten(saved, "", members))
+        return "torch zip archive", self._with_tensors(saved)
+
+    def _has(self, name: str) -> bool:
+        return self._root + name in self._zip.NameToInfo
+
+    def _record(self, name: str) -> bytes:
+        return self._zip.read(self._root + name)
+
+    def _with_tensors(self, node: Any) -> Any:
+        """The saved object with LazyTensors in it."""
+        match node:
+            case TensorRef():
+                return self._tensor(node)
+            case Mapping():
+                return {key: self._with_tensors(value) for key, value in node.items()}
+            case list() | tuple():
+                return [self._with_tensors(value) for value in node]
+            case _:
+                return node
+
+    def _tensor(self, ref: TensorRef) -> LazyTensor:
+        item = ITEM_SIZES[ref.dtype]
+        spanned = 1 + sum((extent - 1) * stride for extent, stride in zip(ref.shape, ref.strides, strict=True))
+        length = spanned * item if prod(ref.shape) else 0
+        begin = ref.offset * item
+        record = self._zip.getinfo(f"{self._root}data/{ref.storage.key}")
+        if ref.offset < 0 or min(ref.strides, default=0) < 0 or begin + length > record.file_size:
+            raise self._file.damaged(f"a tensor of shape {ref.shape} does not fit its storage {ref.storage.key}")
+        place = self._place(ref.storage)
+        if place is not None and ref.strides == _contiguous(ref.shape):
+            return self._file.tensor(ref.dtype, ref.shape, Stored(place.offset + begin, length))
+
+        def load() -> torch.Tensor:
+            from registry_core.checkpoint.read import strided_from_bytes
+
+            data = self._record(f"data/{ref.storage.key}")[begin : begin + length]
+            return strided_from_bytes(bytearray(data), ref.dtype, ref.shape, ref.strides)
+
+        return LazyTensor(ref.dtype, ref.shape, load)
+
+    def _place(self, storage: StorageRef) -> Stored | None:
+        """Where a storage's bytes lie, or None for a compressed record."""
+        if storage.key not in self._places:
+            info = self._zip.getinfo(f"{self._root}data/{storage.key}")
+            header = self._file.bytes_at(info.header_offset, _LOCAL_HEADER_SIZE)
+            skipped = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
+            place = Stored(info.header_offset + _LOCAL_HEADER_SIZE + skipped, info.file_size)
+            self._places[storage.key] = place if info.compress_type == zipfile.ZIP_STORED else None
+        return self._places[storage.key]
+
+    def _flatten(
+        self, module: ScriptObject, prefix: str, members: Mapping[str, frozenset[str]]
+    ) -> Iterator[tuple[str, LazyTensor]]:
+        """The state dict of a TorchScript module: what its class declares as parameters and buffers."""
+        declared = members.get(module.class_name)
+        for name, value in module.attributes.items():
+            if isinstance(value, ScriptObject):
+                yield from self._flatten(value, f"{prefix}{name}.", members)
+            elif isinstance(value, TensorRef) and (declared is None or name in declared):
+                yield prefix + name, self._tensor(value)
+
+    def _script_members(self) -> Iterator[tuple[str, frozenset[str]]]:
+        """(class, names of its parameters and buffers), as its source in `code/` lists them.
+
+        The source is only searched for those lists. Plain tensor attributes, such as masks, are no state.
+        """
+        code = self._root + "code/"
+        for name in self._zip.namelist():
+            if name.startswith(code) and name.endswith(".py"):
+                module = name.removeprefix(code).removesuffix(".py").replace("/", ".")
+                for part in re.split(r"^class ", self._zip.read(name).decode(), flags=re.MULTILINE)[1:]:
+                    class_name = re.split(r"[(:]", part, maxsplit=1)[0]
+                    listed = " ".join(found[1] for found in _MEMBER_LIST.findall(part))
+                    yield f"{module}.{class_name}", frozenset(re.findall(r'"([^"]+)"', listed))
+
+
+def _contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
+    strides = []
+    step = 1
+    for extent in reversed(shape):
+        strides.append(step)
+        step *= max(extent, 1)
+    return tuple(reversed(strides))

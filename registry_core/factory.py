@@ -1,0 +1,239 @@
+"""Registry: the front desk, and the one straight line from a name to a model.
+
+resolve -> find_weights -> settle -> fetch -> | torch from here on: build -> load -> post_load -> precision -> device
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from registry_core.cache import cache_folder
+from registry_core.config import ModelConfig, RawConfig
+from registry_core.errors import OverrideError, RandomWeightsWarning, RegistryError, TakenNameError
+from registry_core.fetch import Fetched, fetch
+from registry_core.lookup import FoundWeights, Resolved
+from registry_core.names import ModelName
+from registry_core.plugins import Plugin
+from registry_core.services import Services
+from registry_core.settle import settle
+from registry_core.tags import confirm, find_weights, tag_of
+from registry_core.user_configs import read_config
+from registry_core.weights import Weights
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor, nn
+
+    from registry_core.explain import Explanation
+    from registry_core.report import LoadReport
+
+PathLike = str | os.PathLike[str]
+
+
+class Registry:
+    """Models by name.
+
+    Args:
+        plugins: modules or objects to use and no others; None means every installed one.
+    """
+
+    def __init__(self, plugins: Iterable[object] | None = None) -> None:
+        self.services = Services(self, plugins)
+
+    def create(
+        self,
+        name: str,
+        pretrained: PathLike | bool | None = None,
+        *,
+        device: str = "cpu",
+        precision: str = "fp32",
+        tower: str | None = None,
+        strict: bool = True,
+        mmap: bool = False,
+        weights_of: str | None = None,
+        cache_dir: PathLike | None = None,
+        **overrides: Any,
+    ) -> nn.Module:
+        """A ready model, in evaluation mode.
+
+        Args:
+            name: a model name, as `list_models` gives them; `plugin::name` asks one plugin only.
+            pretrained: a tag, or the path of a checkpoint where no tag has that name. None gives random weights and
+                warns; False gives them and does not.
+            device: where the model goes; "meta" gives the empty shell, without weights and without memory.
+            precision: fp32, fp16, bf16, pure_fp16, pure_bf16, or an amp variant, as open_clip means them.
+            tower: "image" or "text" builds and reads that tower only.
+            strict: anything missing, unexpected or mis-shaped in the checkpoint is an error; otherwise it is left out,
+                filled with random values and reported.
+            mmap: map the user's file instead of reading it: faster, but changing the file then breaks the model.
+            weights_of: with a path, the tag whose file it is; that tag's preprocessing and activation then hold.
+            cache_dir: where downloads are kept, instead of the usual folder.
+            **overrides: config keys: image_size, context_length, quick_gelu, patch_dropout, init_logit_scale,
+                init_logit_bias, nonscalar_logit_scale, or nested in vision_cfg, text_cfg, preprocess_cfg.
+
+        Raises:
+            UnknownModelError, ConflictError: the name leads nowhere, or to two places.
+            UnknownWeightsError, FetchError: the weights are not known, or cannot be had.
+            OverrideError, ConfigError: an argument or a config does not validate.
+            CheckpointError: the file is no checkpoint, unsafe, or another model's.
+            PluginError: a plugin failed.
+        """
+        from registry_core.assembly import Order, assemble
+
+        resolved = self.services.resolve(name)
+        found = find_weights(self.services.lookup, resolved, pretrained, weights_of)
+        settled = settle(resolved.config, found.weights if found else None, overrides, self._claimed)
+        order = Order(resolved, settled, found, str(device), precision, tower, strict, mmap).checked()
+        fetched = None if found is None else self._fetch(found.weights, cache_dir)
+        if found is None and device != "meta" and pretrained is not False:
+            _warn_of_random_weights(resolved.name)
+        model = assemble(self, order, fetched)
+        self.report(model).notes += self._findings(resolved, found, pretrained)
+        return model
+
+    def list_models(self, pattern: str = "*") -> list[str]:
+        """Model names that match a shell pattern; case does not count."""
+        folded = pattern.casefold()
+        return [name for name in self.services.lookup.names() if fnmatchcase(name.casefold(), folded)]
+
+    def list_pretrained(self, model: str | None = None) -> list[tuple[str, str]]:
+        """The (model, tag) pairs there are, of all models or of one."""
+        pairs = self.services.lookup.tags()
+        return pairs if model is None else [pair for pair in pairs if pair[0] == ModelName.parse(model).name]
+
+    def config(self, name: str) -> ModelConfig:
+        """The validated config of a model.
+
+        Raises:
+            UnknownModelError, ConflictError, ConfigError: as for `create`.
+        """
+        return self.services.resolve(name).config
+
+    def explain(self, name: str, pretrained: PathLike | None = None, **overrides: Any) -> Explanation:
+        """Where a model's config and weights come from and whose code answers; nothing is fetched or built.
+
+        Raises:
+            RegistryError: what `create` would raise before it fetches.
+        """
+        from registry_core.explain import explain
+
+        return explain(self.services, name, pretrained, overrides)
+
+    def download(self, name: str, tag: str, cache_dir: PathLike | None = None) -> Path:
+        """Bring a tag's file into the cache and return its path.
+
+        Raises:
+            UnknownModelError, UnknownWeightsError, FetchError: as for `create`.
+        """
+        found = find_weights(self.services.lookup, self.services.resolve(name), tag)
+        if found is None:
+            raise OverrideError(f"download needs a tag of {name}, got {tag!r}.")
+        return self._fetch(found.weights, cache_dir).path
+
+    def preprocess(self, model: nn.Module | str, pretrained: PathLike | None = None) -> Callable[[Image], Tensor]:
+        """The function from a picture to the image tower's input: PIL image -> float tensor [3, height, width].
+
+        Args:
+            model: a created model, or a name.
+            pretrained: with a name, the tag whose preprocessing holds.
+        """
+        from registry_core.preprocess.inference import InferenceTransform
+
+        if isinstance(model, str):
+            resolved = self.services.resolve(model)
+            found = find_weights(self.services.lookup, resolved, pretrained)
+            config = settle(resolved.config, found.weights if found else None, {}, self._claimed).config
+        else:
+            config = self.report(model).config
+        return InferenceTransform(config.preprocess_cfg, config.image_size)
+
+    def report(self, model: nn.Module) -> LoadReport:
+        """What happened when a model was created.
+
+        Raises:
+            RegistryError: no registry's `create` made it.
+        """
+        report: LoadReport | None = getattr(model, "registry_report", None)
+        if report is None:
+            raise RegistryError(
+                f"This {type(model).__name__} has no load report: it was not made by registry.create, or is only a "
+                "part or wrapper of a model that was. Ask for the report of the model that create() returned."
+            )
+        return report
+
+    def save(self, model: nn.Module, folder: PathLike) -> Path:
+        """Write a model's config and weights (safetensors) into a folder, each shared tensor once.
+
+        Raises:
+            RegistryError: `create` did not make the model.
+        """
+        from registry_core.checkpoint.save import save_model
+
+        return save_model(model, self.report(model), Path(folder).expanduser())
+
+    def plugins(self) -> list[Plugin]:
+        """Every plugin found, with its distribution, version and error."""
+        return list(self.services.host)
+
+    def register(self, plugin: object, name: str | None = None) -> Plugin:
+        """Add a plugin by hand, beside the installed ones.
+
+        Raises:
+            PluginError: it does not fit the contract, or its name is taken.
+        """
+        return self.services.host.register(plugin, name)
+
+    def add_config(self, source: PathLike | Mapping[str, object], name: str | None = None) -> str:
+        """Make a model of the user's own config, and return its name.
+
+        Args:
+            source: a JSON file, whose stem is the name, or a mapping.
+            name: needed with a mapping, overrules the stem of a file.
+
+        Raises:
+            TakenNameError: a model of that name is there already; nothing replaces it.
+            ConfigError: the config is not readable, nobody's or invalid.
+        """
+        key, config = read_config(source, name)
+        if key in self.services.lookup.names():
+            raise TakenNameError(
+                f"There is already a model {key!r}; {config.origin} was not added, since a config never replaces "
+                "another. Give it another name: add_config(..., name='my-model')."
+            )
+        self.services.claim(config.raw, config.origin)
+        self.services.lookup.added[key] = config
+        return key
+
+    def _claimed(self, raw: RawConfig, origin: str) -> ModelConfig:
+        return self.services.claim(raw, origin).config
+
+    def _fetch(self, weights: Weights, cache_dir: PathLike | None) -> Fetched:
+        return fetch(weights, self.services.lookup.fetchers(), cache_folder(cache_dir))
+
+    def _findings(
+        self, resolved: Resolved, found: FoundWeights | None, pretrained: PathLike | bool | None
+    ) -> list[str]:
+        """What the report says about the choice of the weights."""
+        if found is None or isinstance(pretrained, bool) or pretrained is None:
+            return []
+        weights = found.weights
+        if weights.tag is not None:
+            return [f"a file {pretrained!s} is there too; the tag was taken"] if Path(pretrained).exists() else []
+        tagged = tag_of(self.services.lookup, resolved, weights.of_tag) if weights.of_tag else None
+        if tagged is not None:
+            return [confirm(Path(pretrained).expanduser(), tagged)]
+        return ["activation and preprocessing are the config's: a path states none (weights_of= would)"]
+
+
+def _warn_of_random_weights(name: str) -> None:
+    warnings.warn(
+        f"{name} was created with random weights, since pretrained= was not given. Give a tag or a path, or "
+        "pretrained=False to say that random weights are meant.",
+        RandomWeightsWarning,
+        stacklevel=3,
+    )

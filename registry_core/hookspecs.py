@@ -1,0 +1,98 @@
+"""The whole contract with plugins.
+
+A plugin is a light module (or object) whose functions carry `@hookimpl` and are named as below; it takes of the
+arguments those it needs. Arguments may be added here, never removed. Every plugin is asked; where two answer and one
+must, the caller gets a ConflictError that names both, unless the name is qualified as `plugin::name`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from registry_core.checkpoint.index import Conversion, LazyTensor
+    from registry_core.config import ModelConfig, RawConfig
+    from registry_core.factory import Registry
+    from registry_core.fetch import Fetcher
+    from registry_core.report import LoadReport
+    from registry_core.weights import Weights
+
+PROJECT = "registry_core"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+# Listing: cheap, without torch, without a pydantic object per name.
+
+
+@hookspec
+def list_models() -> Mapping[str, RawConfig]:
+    """The models that the plugin brings: name -> raw config."""
+
+
+@hookspec
+def list_pretrained() -> Sequence[tuple[str, str]]:
+    """The (model, tag) pairs that the plugin brings; the model may be another plugin's."""
+
+
+@hookspec
+def derive_models(base: Mapping[str, RawConfig]) -> Mapping[str, str]:
+    """Models made of others: derived name -> base name. A derived model has its base's tags.
+
+    Asked once over all that `list_models` and the user's configs gave, never over derived names.
+    """
+
+
+# Resolving: what a name, a raw config or a tag stands for. None means "not mine".
+
+
+@hookspec
+def resolve_config(name: str, raw: RawConfig | None, registry: Registry) -> ModelConfig | None:
+    """The config of a model by name (`raw` is None), or the validated form of a raw config that is the plugin's.
+
+    A raw config's `architecture` key decides whose it is; plugins with published formats also know theirs without it.
+    A config that is the plugin's but does not validate is a ConfigError, not None.
+    """
+
+
+@hookspec
+def resolve_pretrained(name: str, config: ModelConfig, tag: str, registry: Registry) -> Weights | None:
+    """The weights that a tag stands for. Where no plugin answers, the core tries `tag` as a path."""
+
+
+# Making: asked of the config's owner.
+
+
+@hookspec
+def build_model(config: ModelConfig, tower: str | None, registry: Registry) -> nn.Module:
+    """The module, with its parameters initialised. Under the core's builder, values written to them are dropped.
+
+    `tower` "image" or "text" leaves the other tower's parameters out and keeps class and key names.
+    """
+
+
+@hookspec
+def convert_state_dict(
+    config: ModelConfig, trained: ModelConfig, state: Mapping[str, LazyTensor], registry: Registry
+) -> Conversion:
+    """The checkpoint's tensors under the model's own parameter names and shapes; nothing is read here.
+
+    `trained` is the config before the caller's overrides: what the tensors were shaped for.
+    """
+
+
+@hookspec
+def post_load(model: nn.Module, report: LoadReport, registry: Registry) -> nn.Module | None:
+    """Finish a loaded model: return None, or a replacement. The owner is asked first, then all others."""
+
+
+# Bytes.
+
+
+@hookspec
+def fetchers() -> Mapping[str, Fetcher]:
+    """How to bring bytes from further schemes: scheme -> fetcher."""

@@ -1,0 +1,238 @@
+"""Whose is this name, this config, this tag? Every plugin is asked; two answers are a conflict, never a race."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from registry_core.config import ModelConfig, RawConfig
+from registry_core.errors import (
+    ConfigError,
+    ConflictError,
+    PluginError,
+    UnknownModelError,
+    did_you_mean,
+    listing,
+)
+from registry_core.fetch import Fetcher
+from registry_core.names import ModelName
+from registry_core.plugins import Plugin, PluginHost
+from registry_core.user_configs import UserConfig, configs_on_path
+from registry_core.weights import Weights
+
+if TYPE_CHECKING:
+    from registry_core.factory import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A model name, answered.
+
+    Attributes:
+        name: as plugins know it.
+        config: validated.
+        plugin: who brought the name; for a user's config, who claimed it.
+        owner: whose architecture it is: builds, converts, finishes.
+        origin: the user's config file, or where the plugin lives.
+        base: the model that it is derived from, if it is.
+        qualifier: the plugin that the caller named, if any.
+    """
+
+    name: str
+    config: ModelConfig
+    plugin: Plugin
+    owner: Plugin
+    origin: str
+    base: str | None = None
+    qualifier: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FoundWeights:
+    """Weights, and who said so: a plugin, or None for a path that the core found."""
+
+    weights: Weights
+    plugin: Plugin | None
+
+
+class Lookup:
+    """Asks the plugins of one registry.
+
+    Args:
+        host: the plugins.
+        registry: handed to hooks that ask for it.
+    """
+
+    def __init__(self, host: PluginHost, registry: Registry) -> None:
+        self._host = host
+        self._registry = registry
+        self.added: dict[str, UserConfig] = {}
+
+    def user_configs(self) -> dict[str, UserConfig]:
+        """The user's configs, of this process and of the environment."""
+        return {**configs_on_path(), **self.added}
+
+    def base_models(self) -> dict[str, RawConfig]:
+        """Raw configs by name, of plugins and of the user; derived models are not among them."""
+        models: dict[str, RawConfig] = {}
+        for _, table in self._ask_typed("list_models", Mapping):
+            models.update(table)
+        models.update({name: config.raw for name, config in self.user_configs().items()})
+        return models
+
+    def derived_models(self) -> dict[str, str]:
+        """Derived name -> base name."""
+        derived: dict[str, str] = {}
+        for _, table in self._ask_typed("derive_models", Mapping, base=self.base_models()):
+            derived.update(table)
+        return derived
+
+    def names(self) -> list[str]:
+        """Every model name, sorted without regard to case."""
+        return sorted({*self.base_models(), *self.derived_models()}, key=str.casefold)
+
+    def tags(self) -> list[tuple[str, str]]:
+        """Every (model, tag); a derived model has its base's."""
+        own = dict.fromkeys(pair for _, pairs in self._ask_typed("list_pretrained", (list, tuple)) for pair in pairs)
+        by_base: dict[str, list[str]] = {}
+        for model, tag in own:
+            by_base.setdefault(model, []).append(tag)
+        for name, base in self.derived_models().items():
+            own.update(dict.fromkeys((name, tag) for tag in by_base.get(base, ())))
+        return sorted(own, key=lambda pair: (pair[0].casefold(), pair[1]))
+
+    def resolve(self, given: str) -> Resolved:
+        """Answer a model name.
+
+        Raises:
+            UnknownModelError: no plugin knows it; a broken plugin's error is its cause.
+            ConflictError: more than one does, and the name is not qualified.
+            ConfigError: the config is known and does not validate.
+        """
+        wanted = ModelName.parse(given)
+        answers = [
+            (plugin, config, plugin.location)
+            for plugin, config in self._ask_typed("resolve_config", ModelConfig, name=wanted.name, raw=None)
+        ]
+        user = self.user_configs().get(wanted.name)
+        if user is not None:
+            claimed = self.claim(user.raw, user.origin)
+            answers.append((claimed.plugin, claimed.config, user.origin))
+        if wanted.plugin is not None:
+            answers = [answer for answer in answers if answer[0].name == wanted.plugin]
+        if not answers:
+            raise self._unknown(wanted)
+        if len(answers) > 1:
+            raise _conflict(f"The model name {wanted.name!r}", [(p, where) for p, _, where in answers], wanted.name)
+        plugin, config, origin = answers[0]
+        owner = self.owner(config)
+        base = self.derived_models().get(wanted.name)
+        return Resolved(wanted.name, config, plugin, owner, origin, base, wanted.plugin)
+
+    def claim(self, raw: RawConfig, origin: str) -> Resolved:
+        """Answer a raw config.
+
+        Raises:
+            ConfigError: no plugin claims it, or the one that does finds it invalid.
+            ConflictError: more than one plugin claims it.
+        """
+        answers = self._ask_typed("resolve_config", ModelConfig, name=origin, raw=raw)
+        if not answers:
+            said = raw.get("architecture")
+            about = f"its architecture is {said!r}" if said else f"its keys are {listing(raw)}"
+            known = [plugin.name for plugin in self._host if plugin.active]
+            raise ConfigError(
+                f"No plugin claims the config of {origin}: {about}.{did_you_mean(str(said), known) if said else ''} "
+                f"The plugins are {listing(known)}. No model was made of it; install the plugin that brings this "
+                "architecture, or correct the `architecture` key."
+            ) from self.broken()
+        if len(answers) > 1:
+            raise _conflict(f"The config of {origin}", [(p, p.location) for p, _ in answers], None)
+        plugin, config = answers[0]
+        return Resolved(origin, config, plugin, self.owner(config), origin)
+
+    def tag(self, resolved: Resolved, tag: str) -> list[FoundWeights]:
+        """What the plugins say of a tag: the one that brings it, or else the paths that they fall back to.
+
+        Raises:
+            ConflictError: two plugins bring the tag.
+        """
+        asked = {"name": resolved.name, "config": resolved.config, "tag": tag}
+        answers = [FoundWeights(weights, p) for p, weights in self._ask_typed("resolve_pretrained", Weights, **asked)]
+        tagged = [found for found in answers if found.weights.tag is not None]
+        if resolved.qualifier is not None and len(tagged) > 1:
+            tagged = [found for found in tagged if found.plugin and found.plugin.name == resolved.qualifier]
+        if len(tagged) > 1:
+            places = [(found.plugin, found.plugin.location) for found in tagged if found.plugin]
+            raise _conflict(f"The tag {tag!r} of {resolved.name!r}", places, resolved.name)
+        return tagged or answers
+
+    def owner(self, config: ModelConfig) -> Plugin:
+        """The plugin whose architecture a config has.
+
+        Raises:
+            PluginError: there is no such plugin.
+        """
+        found = next((p for p in self._host if p.active and p.name == config.architecture), None)
+        if found is None:
+            raise PluginError(
+                f"A {type(config).__name__} has the architecture {config.architecture!r}, and no working plugin has "
+                "that name. A config class names the plugin that builds it in its `architecture`."
+            ) from self.broken()
+        return found
+
+    def fetchers(self) -> dict[str, Fetcher]:
+        """Scheme -> fetcher, of all plugins.
+
+        Raises:
+            ConflictError: two plugins fetch from one scheme.
+        """
+        table: dict[str, tuple[Plugin, Fetcher]] = {}
+        for plugin, offered in self._ask_typed("fetchers", Mapping):
+            for scheme, fetcher in offered.items():
+                if scheme in table:
+                    other = table[scheme][0]
+                    raise _conflict(f"The scheme {scheme!r}", [(p, p.location) for p in (other, plugin)], None)
+                table[scheme] = plugin, fetcher
+        return {scheme: fetcher for scheme, (_, fetcher) in table.items()}
+
+    def broken(self) -> Exception | None:
+        """The errors of broken plugins, as one exception to raise from."""
+        errors = [plugin.error for plugin in self._host if plugin.error is not None]
+        return errors[0] if len(errors) == 1 else ExceptionGroup("broken plugins", errors) if errors else None
+
+    def _ask_typed(self, hook: str, kind: type | tuple[type, ...], **arguments: Any) -> list[tuple[Plugin, Any]]:
+        """Answers of the right type; a plugin that gives another is marked as broken."""
+        right = []
+        for plugin, answer in self._host.ask(hook, registry=self._registry, **arguments):
+            if isinstance(answer, kind):
+                right.append((plugin, answer))
+            else:
+                expected = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
+                plugin.error = PluginError(
+                    f"Plugin {plugin} answered its hook {hook} with a {type(answer).__name__}, expected {expected}. "
+                    "The answer was not used; the fault is in " + plugin.location + "."
+                )
+        return right
+
+    def _unknown(self, wanted: ModelName) -> UnknownModelError:
+        asked = [plugin for plugin in self._host if plugin.active]
+        broken = [plugin for plugin in self._host if plugin.error is not None]
+        lines = [f"There is no model {wanted.given!r}.{did_you_mean(wanted.name, self.names())}"]
+        if wanted.plugin is not None and wanted.plugin not in {plugin.name for plugin in asked}:
+            lines.append(f"There is no working plugin {wanted.plugin!r}.")
+        lines.append(f"Asked: {listing(map(str, asked)) or 'no plugin'}.")
+        if broken:
+            lines.append(f"Not asked or failing: {listing(map(str, broken))}; the cause is below.")
+        lines.append("`registry.list_models()` returns all names; registry.add_config adds one of your own.")
+        error = UnknownModelError(" ".join(lines))
+        error.__cause__ = self.broken()
+        return error
+
+
+def _conflict(what: str, places: list[tuple[Plugin, str]], name: str | None) -> ConflictError:
+    who = " and ".join(f"{plugin} in {where}" for plugin, where in places)
+    qualified = " or ".join(f"'{plugin.name}::{name}'" for plugin, _ in places)
+    advice = f"Say which is meant by {qualified}, or" if name and len({p.name for p, _ in places}) > 1 else "Rename or"
+    return ConflictError(f"{what} is answered more than once: by {who}. None was chosen. {advice} uninstall one.")

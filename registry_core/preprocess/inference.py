@@ -1,0 +1,92 @@
+"""The transform of evaluation: resize, crop or pad, RGB, tensor, normalise."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from registry_core.config import PreprocessConfig
+from registry_core.errors import BuildError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+
+class InferenceTransform:
+    """PIL image -> float32 tensor [3, height, width]. Picklable; printing it says what it does.
+
+    Args:
+        config: how to resize and normalise.
+        size: height and width of the result.
+    """
+
+    def __init__(self, config: PreprocessConfig, size: tuple[int, int]) -> None:
+        self.config = config
+        self.size = size
+
+    def __call__(self, image: Image) -> Tensor:
+        """Transform one picture of any size and mode.
+
+        Raises:
+            BuildError: pillow or torchvision is not installed.
+        """
+        try:
+            from torchvision.transforms import functional
+        except ImportError as error:
+            raise BuildError(
+                f"Preprocessing pictures needs pillow and torchvision, and {error.name} is not installed. "
+                "Install them: pip install 'registry_core[image]'."
+            ) from error
+        rgb = _STEPS[self.config.resize_mode](functional, image, self.size, self.config).convert("RGB")
+        tensor: Tensor = functional.normalize(functional.to_tensor(rgb), self.config.mean, self.config.std)
+        return tensor
+
+    def __repr__(self) -> str:
+        height, width = self.size
+        config = self.config
+        how = f"{config.interpolation}, {config.resize_mode}"
+        return f"InferenceTransform({height}x{width}, {how}, RGB, mean={config.mean}, std={config.std})"
+
+
+def _mode(functional: Any, config: PreprocessConfig) -> Any:
+    # "random" is for training; evaluation takes bicubic for it.
+    bilinear = config.interpolation == "bilinear"
+    return functional.InterpolationMode.BILINEAR if bilinear else functional.InterpolationMode.BICUBIC
+
+
+def _scaled(functional: Any, image: Image, ratio: float, config: PreprocessConfig) -> Image:
+    """The picture at `1 / ratio` of its size."""
+    size = [round(image.height / ratio), round(image.width / ratio)]
+    resized: Image = functional.resize(image, size, interpolation=_mode(functional, config))
+    return resized
+
+
+def _shortest(functional: Any, image: Image, size: tuple[int, int], config: PreprocessConfig) -> Image:
+    """The shorter side to the target, then the centre."""
+    height, width = size
+    if height == width:
+        # An int, unlike a ratio, truncates the longer side, as the published numbers were measured.
+        resized = functional.resize(image, height, interpolation=_mode(functional, config))
+    else:
+        resized = _scaled(functional, image, min(image.height / height, image.width / width), config)
+    cropped: Image = functional.center_crop(resized, [height, width])
+    return cropped
+
+
+def _longest(functional: Any, image: Image, size: tuple[int, int], config: PreprocessConfig) -> Image:
+    """The longer side to the target, the rest padded."""
+    height, width = size
+    resized = _scaled(functional, image, max(image.height / height, image.width / width), config)
+    down, right = max(height - resized.height, 0), max(width - resized.width, 0)
+    padding = [right // 2, down // 2, right - right // 2, down - down // 2]  # left, top, right, bottom
+    padded: Image = functional.center_crop(functional.pad(resized, padding, fill=config.fill_color), [height, width])
+    return padded
+
+
+def _squash(functional: Any, image: Image, size: tuple[int, int], config: PreprocessConfig) -> Image:
+    """Both sides to the target, whatever becomes of the aspect ratio."""
+    squashed: Image = functional.resize(image, list(size), interpolation=_mode(functional, config))
+    return squashed
+
+
+_STEPS = {"shortest": _shortest, "longest": _longest, "squash": _squash}

@@ -1,0 +1,75 @@
+"""What a plugin may ask of the registry that asks it: the steps that it hands on to other plugins.
+
+That is how one architecture holds another without knowing whose it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from registry_core.checkpoint.index import Conversion, LazyTensor
+from registry_core.config import ModelConfig, RawConfig
+from registry_core.lookup import Lookup, Resolved
+from registry_core.plugins import PluginHost
+from registry_core.tags import tag_of
+from registry_core.weights import Weights
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from registry_core.factory import Registry
+
+
+class Services:
+    """The part of a Registry that plugins use.
+
+    Args:
+        registry: handed to hooks that ask for it.
+        plugins: modules or objects to use and no others; None means every installed one.
+    """
+
+    def __init__(self, registry: Registry, plugins: Iterable[object] | None) -> None:
+        self.host = PluginHost(plugins)
+        self.lookup = Lookup(self.host, registry)
+        self._registry = registry
+
+    def resolve(self, name: str) -> Resolved:
+        """The config of a name, and who owns it.
+
+        Raises:
+            UnknownModelError, ConflictError, ConfigError: see Lookup.resolve.
+        """
+        return self.lookup.resolve(name)
+
+    def claim(self, raw: RawConfig, origin: str) -> Resolved:
+        """The config that a raw config is, and who owns it.
+
+        Raises:
+            ConfigError, ConflictError: see Lookup.claim.
+        """
+        return self.lookup.claim(raw, origin)
+
+    def find_tag(self, name: str, tag: str) -> Weights | None:
+        """The weights of a model's tag, or None; paths are not looked at."""
+        return tag_of(self.lookup, self.resolve(name), tag)
+
+    def build(self, config: ModelConfig, tower: str | None) -> nn.Module:
+        """The module that a config's owner makes of it."""
+        owner = self.lookup.owner(config)
+        module: nn.Module = self.host.ask_one(owner, "build_model", config=config, tower=tower, registry=self._registry)
+        return module
+
+    def convert(self, config: ModelConfig, trained: ModelConfig, state: Mapping[str, LazyTensor]) -> Conversion:
+        """A checkpoint's tensors under the names of the config's model, as its owner maps them.
+
+        Args:
+            config: of the model to load into.
+            trained: of the model that the tensors were shaped for.
+            state: the checkpoint.
+        """
+        owner = self.lookup.owner(config)
+        answer = self.host.ask_one(
+            owner, "convert_state_dict", config=config, trained=trained, state=state, registry=self._registry
+        )
+        return answer if isinstance(answer, Conversion) else Conversion(state)

@@ -1,0 +1,67 @@
+"""Tables of models and tags: JSON Lines beside a plugin's code, read on first use.
+
+One model or tag a line reads, diffs and searches better than one file a model.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from registry_core.weights import HubFile, Source, Url, Weights
+
+# Where a hub repository names no file, these are tried; safe serialisations first.
+HUB_FILENAMES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
+
+_PREPROCESS_KEYS = ("mean", "std", "interpolation", "resize_mode", "fill_color", "size")
+
+ModelTable = Mapping[str, Mapping[str, Any]]
+TagTable = Mapping[tuple[str, str], Mapping[str, Any]]
+
+
+def model_table(package: str, filename: str = "models.jsonl") -> Callable[[], ModelTable]:
+    """A function that reads a table of raw configs: one object a line, its `name` beside the config keys."""
+
+    @cache
+    def read() -> ModelTable:
+        return {row.pop("name"): row for row in _rows(package, filename)}
+
+    return read
+
+
+def tag_table(package: str, filename: str = "pretrained.jsonl") -> Callable[[], TagTable]:
+    """A function that reads a table of tags: one object a line, with `model`, `tag` and what `tag_weights` takes."""
+
+    @cache
+    def read() -> TagTable:
+        return {(row.pop("model"), row.pop("tag")): row for row in _rows(package, filename)}
+
+    return read
+
+
+def tag_weights(tag: str, row: Mapping[str, Any]) -> Weights:
+    """The weights that a row describes.
+
+    Args:
+        tag: the tag's name.
+        row: `hf_hub` ("org/repo/file", or "org/repo/" for the usual file names), `url`, `sha256_prefix` (of the file
+            at `url` only), preprocessing keys, and `quick_gelu` where the weights are known to need one or the other.
+    """
+    sources: list[Source] = []
+    if "hf_hub" in row:
+        organisation, repository, filename = row["hf_hub"].split("/", 2)
+        sources.append(HubFile(f"{organisation}/{repository}", (filename,) if filename else HUB_FILENAMES))
+    if "url" in row:
+        sources.append(Url(row["url"], row.get("sha256_prefix", "")))
+    stated: dict[str, Any] = {"preprocess_cfg": {key: row[key] for key in _PREPROCESS_KEYS if key in row}}
+    if "quick_gelu" in row:
+        stated["quick_gelu"] = row["quick_gelu"]
+    return Weights(tuple(sources), tag, stated)
+
+
+def _rows(package: str, filename: str) -> list[dict[str, Any]]:
+    text = files(package).joinpath(filename).read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines() if line.strip()]

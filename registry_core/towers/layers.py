@@ -1,0 +1,207 @@
+"""The pieces of the native towers: pre-norm residual transformer blocks.
+
+Legend: N batch, L tokens, C width, H heads, D width of a head.
+Sources: Radford et al. 2021, https://arxiv.org/abs/2103.00020 and https://github.com/openai/CLIP;
+https://github.com/mlfoundations/open_clip for the options beyond it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from registry_core.config import ActivationOptions, NormOptions, TextConfig, VisionConfig
+
+
+class LayerNorm(nn.LayerNorm):
+    """Layer normalisation in the dtype of its own weight, returned in the input's.
+
+    So a float32 norm in a half-precision model normalises in float32, and a model cast as a whole stays in its dtype.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise the last dimension of `x` [..., C]."""
+        wide = x.to(self.weight.dtype)
+        return F.layer_norm(wide, self.normalized_shape, self.weight, self.bias, self.eps).to(x.dtype)
+
+
+class QuickGELU(nn.Module):
+    """GELU by a sigmoid, as OpenAI's models were trained: x * sigmoid(1.702 x)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Elementwise."""
+        return x * torch.sigmoid(1.702 * x)
+
+
+class LayerScale(nn.Module):
+    """A learnt factor per channel (Touvron et al. 2021, https://arxiv.org/abs/2103.17239)."""
+
+    def __init__(self, width: int, initial: float) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.empty(width))
+        nn.init.constant_(self.gamma, initial)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scale the last dimension of `x` [..., C]."""
+        return x * self.gamma
+
+
+class PatchDropout(nn.Module):
+    """Drops a share of the patch tokens in training (Li et al. 2022, https://arxiv.org/abs/2212.00794).
+
+    Args:
+        share: of the patches to drop, 0 to 1; the class token is always kept.
+    """
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, 1 + L, C] -> [N, 1 + kept, C] in training, unchanged in evaluation."""
+        if not self.training or self.share == 0:
+            return x
+        patches = x[:, 1:]
+        kept = max(1, int(patches.shape[1] * (1 - self.share)))
+        order = torch.rand(patches.shape[:2], device=x.device).topk(kept, dim=1).indices
+        return torch.cat([x[:, :1], patches.gather(1, order[..., None].expand(-1, -1, x.shape[-1]))], dim=1)
+
+
+@dataclass(frozen=True, slots=True)
+class BlockOptions:
+    """What the blocks of one tower have in common."""
+
+    width: int
+    heads: int
+    mlp_ratio: float
+    ls_init_value: float | None
+    quick_gelu: bool
+    norm: NormOptions
+    act: ActivationOptions
+
+    @classmethod
+    def of(cls, config: VisionConfig | TextConfig, heads: int, *, quick_gelu: bool) -> BlockOptions:
+        """The options that a tower's config names."""
+        return cls(
+            config.width,
+            heads,
+            config.mlp_ratio,
+            config.ls_init_value,
+            quick_gelu,
+            config.norm_kwargs or NormOptions(),
+            config.act_kwargs or ActivationOptions(),
+        )
+
+    def layer_norm(self) -> LayerNorm:
+        """A normalisation layer of the tower's width."""
+        return LayerNorm(self.width, eps=self.norm.eps)
+
+    def activation(self) -> nn.Module:
+        """The tower's activation."""
+        return QuickGELU() if self.quick_gelu else nn.GELU(approximate=self.act.approximate)
+
+    def layer_scale(self) -> nn.Module:
+        """Layer scale, or nothing where the config sets no initial value."""
+        return nn.Identity() if self.ls_init_value is None else LayerScale(self.width, self.ls_init_value)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with one projection for queries, keys and values.
+
+    Names and initial distributions are those of torch.nn.MultiheadAttention, which the published models used.
+    """
+
+    low_precision_parameters = ("in_proj_weight", "in_proj_bias")
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
+        self.in_proj_bias = nn.Parameter(torch.empty(3 * width))
+        self.out_proj = nn.Linear(width, width)
+        nn.init.xavier_uniform_(self.in_proj_weight)
+        nn.init.zeros_(self.in_proj_bias)
+        nn.init.zeros_(self.out_proj.bias)
+
+    def forward(self, x: Tensor, *, causal: bool = False) -> Tensor:
+        """[N, L, C] -> [N, L, C]; `causal` lets each token see itself and those before it."""
+        batch, length, width = x.shape
+        projected = F.linear(x, self.in_proj_weight, self.in_proj_bias)  # [N, L, 3C]
+        query, key, value = projected.view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # [N, H, L, D] each
+        mixed = F.scaled_dot_product_attention(query, key, value, is_causal=causal)
+        result: Tensor = self.out_proj(mixed.transpose(1, 2).reshape(batch, length, width))
+        return result
+
+
+class ResidualAttentionBlock(nn.Module):
+    """Attention and a two-layer perceptron, each behind a norm and added to its input."""
+
+    def __init__(self, options: BlockOptions) -> None:
+        super().__init__()
+        hidden = int(options.width * options.mlp_ratio)
+        self.ln_1 = options.layer_norm()
+        self.attn = Attention(options.width, options.heads)
+        self.ls_1 = options.layer_scale()
+        self.ln_2 = options.layer_norm()
+        c_fc, c_proj = nn.Linear(options.width, hidden), nn.Linear(hidden, options.width)
+        self.mlp = nn.Sequential(OrderedDict(c_fc=c_fc, gelu=options.activation(), c_proj=c_proj))
+        self.ls_2 = options.layer_scale()
+
+    def forward(self, x: Tensor, *, causal: bool = False) -> Tensor:
+        """[N, L, C] -> [N, L, C]."""
+        attended: Tensor = x + self.ls_1(self.attn(self.ln_1(x), causal=causal))
+        result: Tensor = attended + self.ls_2(self.mlp(self.ln_2(attended)))
+        return result
+
+
+class Transformer(nn.Module):
+    """A stack of residual blocks.
+
+    Attributes:
+        resblocks: the blocks, first to last.
+        grad_checkpointing: recompute the blocks in the backward pass instead of keeping their activations.
+    """
+
+    def __init__(self, options: BlockOptions, layers: int) -> None:
+        super().__init__()
+        self.width = options.width
+        self.layers = layers
+        self.grad_checkpointing = False
+        self.resblocks = nn.ModuleList(ResidualAttentionBlock(options) for _ in range(layers))
+
+    def blocks(self) -> list[ResidualAttentionBlock]:
+        """The blocks, with their type."""
+        return [block for block in self.resblocks if isinstance(block, ResidualAttentionBlock)]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype that the blocks compute in."""
+        return self.blocks()[0].attn.out_proj.weight.dtype
+
+    def reset_for_text(self) -> None:
+        """Initial values of the text tower; the image tower keeps torch's own."""
+        for block in self.blocks():
+            nn.init.normal_(block.attn.in_proj_weight, std=self.width**-0.5)
+            nn.init.normal_(block.attn.out_proj.weight, std=(2 * self.layers * self.width) ** -0.5)
+            nn.init.normal_(block.mlp.get_parameter("c_fc.weight"), std=(2 * self.width) ** -0.5)
+            nn.init.normal_(block.mlp.get_parameter("c_proj.weight"), std=(2 * self.layers * self.width) ** -0.5)
+
+    def run_block(self, index: int, x: Tensor, *, causal: bool = False) -> Tensor:
+        """One block on `x` [N, L, C]; for towers that do something between the blocks."""
+        block = self.resblocks[index]
+        if self.grad_checkpointing and torch.is_grad_enabled():
+            recomputed: Tensor = checkpoint(block, x, causal=causal, use_reentrant=False)
+            return recomputed
+        result: Tensor = block(x, causal=causal)
+        return result
+
+    def forward(self, x: Tensor, *, causal: bool = False) -> Tensor:
+        """[N, L, C] -> [N, L, C]."""
+        for index in range(self.layers):
+            x = self.run_block(index, x, causal=causal)
+        return x

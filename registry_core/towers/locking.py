@@ -1,0 +1,18 @@
+"""Freezing towers (Zhai et al. 2022, https://arxiv.org/abs/2111.07991)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+Group = list[nn.Module | nn.Parameter]
+
+
+def lock_groups(groups: Sequence[Group], unlocked: int) -> None:
+    """Freeze the parameters of all groups but the last `unlocked`, which become trainable."""
+    for index, group in enumerate(groups):
+        trainable = index >= len(groups) - unlocked
+        for part in group:
+            for parameter in [part] if isinstance(part, nn.Parameter) else part.parameters():
+                parameter.requires_grad = trainable
