@@ -1,0 +1,73 @@
+"""The hooks of daclip. Free of torch until a model is built.
+
+Every CLIP with a native ViT image tower has a DA-CLIP, `daclip_<name>`; the base always comes from the registry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from registry_core import UnknownModelError, hookimpl, local_weights
+
+from .config import PREFIX, DaClipConfig, base_raw, can_be_base
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from registry_core import Conversion, LazyTensor, LoadReport, ModelConfig, RawConfig, Registry, Weights
+
+
+@hookimpl
+def derive_models(base: Mapping[str, RawConfig]) -> Mapping[str, str]:
+    return {PREFIX + name: name for name, raw in base.items() if can_be_base(raw)}
+
+
+@hookimpl
+def resolve_config(name: str, raw: RawConfig | None, registry: Registry) -> ModelConfig | None:
+    if raw is not None:
+        mine = raw.get("architecture") == DaClipConfig.architecture
+        return DaClipConfig.over(registry.services.claim(base_raw(raw), name).config, name) if mine else None
+    base_name = name.removeprefix(PREFIX)
+    if base_name == name:
+        return None
+    try:
+        return DaClipConfig.over(registry.services.resolve(base_name).config, name)
+    except UnknownModelError:
+        return None  # the caller's own error names what is close to the whole name
+
+
+@hookimpl
+def resolve_pretrained(name: str, config: ModelConfig, tag: str, registry: Registry) -> Weights | None:
+    """The base model's tag; where that lookup comes back empty, a local path."""
+    if not isinstance(config, DaClipConfig):
+        return None
+    found = registry.services.find_tag(name.removeprefix(PREFIX), tag)
+    return found if found is not None else local_weights(tag)
+
+
+@hookimpl
+def build_model(config: DaClipConfig, tower: str | None, registry: Registry) -> nn.Module:
+    from .model import DaCLIP
+
+    return DaCLIP(registry.services.build(config.base, tower), config, tower)
+
+
+@hookimpl
+def convert_state_dict(
+    config: DaClipConfig, trained: DaClipConfig, state: Mapping[str, LazyTensor], registry: Registry
+) -> Conversion:
+    from .convert import convert
+
+    return convert(config, trained, state, registry)
+
+
+@hookimpl
+def post_load(model: nn.Module, report: LoadReport) -> None:
+    """Start the controller where the file held none; then only the control tower is to be trained."""
+    from .model import DaCLIP
+
+    if isinstance(model, DaCLIP) and (report.random or report.left_to_owner):
+        model.initial_controller()
+        if report.left_to_owner:
+            model.lock_clip()
