@@ -14,7 +14,7 @@ from registry_core.checkpoint.recognise import read_index
 from registry_core.config import ModelConfig
 from registry_core.errors import CheckpointError
 from registry_core.fetch import location
-from registry_core.lookup import FoundWeights
+from registry_core.lookup import FoundWeights, Resolved
 from registry_core.plugins import Plugin
 from registry_core.render import facts
 from registry_core.report import Setting
@@ -109,7 +109,7 @@ def explain(
         tuple(str(plugin) for plugin in plugins if plugin.active),
         str(resolved.plugin),
         str(resolved.owner),
-        resolved.origin,
+        _origin(services, resolved),
         resolved.base,
         settled.config,
         str(weights) if weights else "none asked for: random values",
@@ -118,6 +118,14 @@ def explain(
         tuple(settled.settings),
         tuple(f"{plugin}: {plugin.error}" for plugin in plugins if plugin.error is not None),
     )
+
+
+def _origin(services: Services, resolved: Resolved) -> str:
+    """The file that the config is from: the user's, the plugin's table, or else the plugin's code."""
+    if resolved.base is not None:
+        return _origin(services, services.resolve(resolved.base))
+    table = services.host.ask_one(resolved.plugin, "list_models") or {}
+    return str(getattr(table, "origin", resolved.origin)) if resolved.name in table else resolved.origin
 
 
 def _answered(found: FoundWeights | None) -> str:

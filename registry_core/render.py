@@ -42,4 +42,4 @@ def _text(table: Table) -> str:
         column.overflow, column.no_wrap = "ignore", True
     stream = StringIO()
     Console(file=stream, width=_WIDTH, markup=False, highlight=False, emoji=False).print(table)
-    return "\n".join(line.rstrip() for line in stream.getvalue().strip("\n").splitlines())
+    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()).strip("\n")

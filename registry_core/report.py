@@ -104,7 +104,7 @@ class LoadReport:
             ("name from", self.plugin),
             ("architecture", self.owner),
             ("weights", self.weights),
-            ("file", str(self.path or "")),
+            ("file", f"{self.path} (in the cache)" if self.cached else ""),
             ("format", self.format),
             ("holds", self.kind),
             ("precision", f"{self.precision} on {self.device}"),

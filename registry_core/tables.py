@@ -18,8 +18,13 @@ HUB_FILENAMES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safeten
 
 _PREPROCESS_KEYS = ("mean", "std", "interpolation", "resize_mode", "fill_color", "size")
 
-ModelTable = Mapping[str, Mapping[str, Any]]
 TagTable = Mapping[tuple[str, str], Mapping[str, Any]]
+
+
+class ModelTable(dict[str, Mapping[str, Any]]):
+    """Raw configs by name, with the file that they are from."""
+
+    origin = ""
 
 
 def model_table(package: str, filename: str = "models.jsonl") -> Callable[[], ModelTable]:
@@ -27,7 +32,9 @@ def model_table(package: str, filename: str = "models.jsonl") -> Callable[[], Mo
 
     @cache
     def read() -> ModelTable:
-        return {row.pop("name"): row for row in _rows(package, filename)}
+        table = ModelTable((row.pop("name"), row) for row in _rows(package, filename))
+        table.origin = str(files(package).joinpath(filename))
+        return table
 
     return read
 
