@@ -24,13 +24,15 @@ class _DropParameterWrites(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.owned: set[int] = set()
+        # Held, not only remembered: the address of a storage that is gone may become a buffer's.
+        self.owned: dict[int, torch.UntypedStorage] = {}
 
     def own(self, module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
         """Remember a parameter's storage, so that views of it (`weight.data[...]`) are known too."""
         del module, name
         if parameter is not None:
-            self.owned.add(parameter.untyped_storage()._cdata)  # noqa: SLF001 - the storage's identity, no public name
+            storage = parameter.untyped_storage()
+            self.owned[storage._cdata] = storage  # noqa: SLF001 - the storage's identity has no public name
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None

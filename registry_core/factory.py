@@ -90,10 +90,11 @@ class Registry:
         settled = settle(resolved.config, found.weights if found else None, overrides, self._claimed)
         order = Order(resolved, settled, found, str(device), precision, tower, strict, mmap).checked()
         fetched = None if found is None else self._fetch(found.weights, cache_dir)
+        findings = self._findings(resolved, found, pretrained)
         if found is None and device != "meta" and pretrained is not False:
             _warn_of_random_weights(resolved.name)
         model = assemble(self, order, fetched)
-        self.report(model).notes += self._findings(resolved, found, pretrained)
+        self.report(model).notes += findings
         return model
 
     def list_models(self, pattern: str = "*") -> list[str]:

@@ -167,12 +167,23 @@ class PluginHost:
                 f"Plugin {record} was not loaded: {hints} The hooks are: {', '.join(sorted(self._specs))}."
             )
             return
-        record.hooks = {
-            caller.name: implementation
-            for caller in callers
+        wrappers = [name for name, hook in self._implementations(plugin) if hook.hookwrapper or hook.wrapper]
+        if wrappers:
+            self._manager.unregister(plugin)
+            record.error = PluginError(
+                f"Plugin {record} was not loaded: {', '.join(wrappers)} is a hook wrapper. Each plugin answers for "
+                "itself here; there is no call of all others to wrap."
+            )
+            return
+        record.hooks = dict(self._implementations(plugin))
+
+    def _implementations(self, plugin: object) -> list[tuple[str, pluggy.HookImpl]]:
+        return [
+            (caller.name, implementation)
+            for caller in self._manager.get_hookcallers(plugin) or []
             for implementation in caller.get_hookimpls()
             if implementation.plugin is plugin
-        }
+        ]
 
 
 def _location(plugin: object) -> str:

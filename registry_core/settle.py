@@ -55,8 +55,11 @@ def settle(
     trained = claim(merged(config.raw(), stated), "the weights' tag") if stated else config
     final = trained
     if said:
+        # A recorded picture size is that of the config's own image_size: the caller's overrules it, unless he says both.
+        resized = "image_size" in said.get("vision_cfg", {})
+        laid = merged({"preprocess_cfg": {"size": None}}, said) if resized else said
         try:
-            final = claim(merged(trained.raw(), said), "the given overrides")
+            final = claim(merged(trained.raw(), laid), "the given overrides")
         except ConfigError as error:
             raise OverrideError(f"An override does not fit the model's config. {error}") from error
     by_tag = _settings(stated, said, config.raw(), str(weights))

@@ -1,0 +1,50 @@
+"""The command `registry-core`: what the registry knows, as tables for people and JSON for programs.
+
+Each file of this folder holds the commands about one thing, and puts them on the command line by `add_commands`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+
+from registry_core.cli import models, plugins
+from registry_core.cli.command import Command
+from registry_core.errors import RegistryError
+from registry_core.factory import Registry
+
+_ROOMS = (models, plugins)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns 0, or 1 where the registry said no.
+
+    Args:
+        arguments: of the command line; None takes the process's own.
+    """
+    options = _parser().parse_args(arguments)
+    registry = Registry()
+    try:
+        data, text = options.run(registry, options)
+    except RegistryError as error:
+        print(f"registry-core: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    print(json.dumps(data, indent=2, default=str) if options.json else text())  # noqa: T201
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="registry-core", description="CLIP-family models by name.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, run: Command, about: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=about, description=about)
+        command.add_argument("--json", action="store_true", help="print JSON instead of a table")
+        command.set_defaults(run=run)
+        return command
+
+    for room in _ROOMS:
+        room.add_commands(add)
+    return parser
