@@ -55,7 +55,7 @@ def settle(
     trained = claim(merged(config.raw(), stated), "the weights' tag") if stated else config
     final = trained
     if said:
-        # A recorded picture size is that of the config's own image_size: the caller's overrules it, unless he says both.
+        # A recorded picture size is that of the config's own image_size; it follows the caller's, unless he says both.
         resized = "image_size" in said.get("vision_cfg", {})
         laid = merged({"preprocess_cfg": {"size": None}}, said) if resized else said
         try:
@@ -95,7 +95,7 @@ def _settings(values: RawConfig, beaten_by: RawConfig, known: RawConfig, by: str
     return [
         Setting(key, value, by)
         for key, value in _flat(values)
-        if key not in overruled and _plain(before.get(key)) != _plain(value)
+        if key not in overruled and (key not in before or _plain(before[key]) != _plain(value))
     ]
 
 
