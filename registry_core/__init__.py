@@ -7,7 +7,19 @@ Importing this package imports no torch; creating a model does.
 """
 
 from registry_core.checkpoint.index import Conversion, LazyTensor
-from registry_core.config import ModelConfig, PreprocessConfig, RawConfig, TextConfig, VisionConfig
+from registry_core.config import (
+    AnyTextConfig,
+    AnyVisionConfig,
+    HFTextConfig,
+    ImageTowerConfig,
+    ModelConfig,
+    PreprocessConfig,
+    RawConfig,
+    TextConfig,
+    TextTowerConfig,
+    TimmVisionConfig,
+    VisionConfig,
+)
 from registry_core.errors import (
     BuildError,
     CheckpointError,
@@ -38,13 +50,17 @@ registry = Registry()
 """The registry of all installed plugins; they are looked for when it is first asked."""
 
 __all__ = [
+    "AnyTextConfig",
+    "AnyVisionConfig",
     "BuildError",
     "CheckpointError",
     "ConfigError",
     "ConflictError",
     "Conversion",
     "FetchError",
+    "HFTextConfig",
     "HubFile",
+    "ImageTowerConfig",
     "InputError",
     "IntegrityError",
     "LazyTensor",
@@ -63,6 +79,8 @@ __all__ = [
     "StateDictError",
     "TakenNameError",
     "TextConfig",
+    "TextTowerConfig",
+    "TimmVisionConfig",
     "UnknownModelError",
     "UnknownWeightsError",
     "UnsafeCheckpointError",

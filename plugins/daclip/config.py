@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from pydantic import SerializeAsAny
@@ -27,14 +28,13 @@ class DaClipConfig(ModelConfig):
         """The DA-CLIP over a base.
 
         Raises:
-            ConfigError: the base has no native ViT image tower.
+            ConfigError: the base is no plain CLIP with a native ViT image tower.
         """
-        vision = base.vision_cfg
-        if not vision.is_vit:
+        if not can_be_base(base.raw()):
             raise ConfigError(
-                f"{name} cannot be: DA-CLIP adds its controls between the blocks of a native ViT image tower, and the "
-                f"base is a ModifiedResNet (layers {list(vision.layers)}). "  # type: ignore[arg-type]
-                f"Nothing was built. `registry.list_models('{PREFIX}*')` returns the models that can be."
+                f"{name} cannot be: DA-CLIP adds its controls between the blocks of a plain CLIP with a native ViT "
+                f"image tower, and the base has {base.vision_cfg.summary} and {base.text_cfg.summary}. Nothing was built. "
+                f"`registry.list_models('{PREFIX}*')` returns the models that can be."
             )
         return cls(**{key: getattr(base, key) for key in ModelConfig.model_fields}, base=base)
 
@@ -51,6 +51,10 @@ def base_raw(raw: RawConfig) -> RawConfig:
 
 def can_be_base(raw: RawConfig) -> bool:
     """Whether a raw config has a native ViT image tower and plain CLIP's text side; a look, no validation."""
-    vision = raw.get("vision_cfg", {})
+    vision = raw.get("vision_cfg")
+    if not isinstance(vision, Mapping) or raw.get("architecture") == DaClipConfig.architecture:
+        return False
+    text = raw.get("text_cfg")
+    has_text_model = isinstance(text, Mapping) and "hf_model_name" in text
     special = raw.get("custom_text") or raw.get("multimodal_cfg") or "timm_model_name" in vision
-    return not special and isinstance(vision.get("layers", 12), int)
+    return not (special or has_text_model) and isinstance(vision.get("layers", 12), int)

@@ -7,7 +7,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from registry_core import Conversion, LazyTensor
-from registry_core.towers.positions import resize_grid
+from registry_core.towers.fitting import fit_image_positions
 
 if TYPE_CHECKING:
     from registry_core import Registry
@@ -18,22 +18,22 @@ BASE = "clip"
 CONTROL = "visual_control"
 # What a plain CLIP checkpoint cannot hold; initial_controller() writes it.
 CONTROLLER = (CONTROL, "logit_scale")
-# Position embeddings outside of the base: of the control tower, and of `visual`, which is the base's own.
-POSITIONS = ("visual_control.positional_embedding", "visual.positional_embedding")
+# Image towers outside of the base: the control tower, and `visual`, which is the base's own.
+IMAGE_TOWERS = ("visual_control.", "visual.")
 
 
 def convert(
     config: DaClipConfig, trained: DaClipConfig, state: Mapping[str, LazyTensor], registry: Registry
 ) -> Conversion:
     """A checkpoint under DaCLIP's names. The base's part is converted by the base's owner."""
-    if not any(name.partition(".")[0] == CONTROL for name in state):
+    # The text side of a DA-CLIP, saved by itself, has no control tower.
+    if not any(name.partition(".")[0] in {CONTROL, BASE} for name in state):
         base = registry.services.convert(config.base, trained.base, state)
         return Conversion(_prefixed(base.state), CONTROLLER, "plain CLIP for the base, controller started from it")
     inner = {name.removeprefix(f"{BASE}."): t for name, t in state.items() if name.partition(".")[0] == BASE}
     outer = {name: t for name, t in state.items() if name.partition(".")[0] != BASE}
-    for name in POSITIONS:
-        if name in outer:
-            outer[name] = resize_grid(outer[name], trained.vision_cfg.grid_size, config.vision_cfg.grid_size)
+    for prefix in IMAGE_TOWERS:
+        outer = fit_image_positions(config.vision_cfg, trained.vision_cfg, outer, prefix)
     if "logit_scale" in outer and prod(outer["logit_scale"].shape) == 1:
         outer["logit_scale"] = outer["logit_scale"].reshaped((), outer["logit_scale"].note)
     base = registry.services.convert(config.base, trained.base, inner)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from registry_core import ModelConfig, RawConfig
+from pydantic import SerializeAsAny
+
+from registry_core import AnyVisionConfig, ModelConfig, RawConfig, TextConfig
 
 
 class ClipConfig(ModelConfig):
-    """Nothing beyond the common keys. `custom_text: true` would be another architecture."""
+    """A native text tower, and an image tower of either kind. `custom_text: true` would be another architecture."""
 
     architecture: ClassVar[str] = "openai_clip"
 
+    vision_cfg: AnyVisionConfig
+    text_cfg: SerializeAsAny[TextConfig]
     custom_text: Literal[False] = False
 
 

@@ -1,0 +1,95 @@
+"""A checkpoint's tensors under the shapes that a config asks for: positions for another picture or context, scalars.
+
+Conversions of plugins call these; nothing is read here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import singledispatch
+from math import isqrt, prod
+
+import torch
+
+from registry_core.checkpoint.index import LazyTensor
+from registry_core.config import ImageTowerConfig, ModelConfig, TextConfig, TimmVisionConfig, VisionConfig, as_pair
+from registry_core.towers.positions import resize_grid, resize_length
+
+State = dict[str, LazyTensor]
+
+_NATIVE_POSITIONS = ("positional_embedding", "attnpool.positional_embedding")
+_TIMM_POSITIONS = "trunk.pos_embed"
+_SCALARS = ("logit_scale", "logit_bias")
+
+
+@singledispatch
+def fit_image_positions(
+    config: ImageTowerConfig, trained: ImageTowerConfig, state: Mapping[str, LazyTensor], prefix: str = "visual."
+) -> State:
+    """The state with the image tower's position embeddings resized to the config's picture.
+
+    Args:
+        config: of the tower to load into; its type chooses how. Other types keep their embeddings.
+        trained: of the tower that the tensors were shaped for.
+        state: the checkpoint.
+        prefix: of the tower's names.
+
+    Raises:
+        CheckpointError: the grid of the embeddings cannot be told.
+    """
+    del config, trained, prefix
+    return dict(state)
+
+
+@fit_image_positions.register
+def _native(
+    config: VisionConfig, trained: VisionConfig, state: Mapping[str, LazyTensor], prefix: str = "visual."
+) -> State:
+    fitted = dict(state)
+    for name in (prefix + position for position in _NATIVE_POSITIONS):
+        if name in fitted:
+            fitted[name] = resize_grid(fitted[name], trained.grid_size, config.grid_size)
+    return fitted
+
+
+@fit_image_positions.register
+def _timm(
+    config: TimmVisionConfig, trained: TimmVisionConfig, state: Mapping[str, LazyTensor], prefix: str = "visual."
+) -> State:
+    fitted, name = dict(state), prefix + _TIMM_POSITIONS
+    before, after = as_pair(trained.image_size), as_pair(config.image_size)
+    if name not in fitted or before == after or before[0] != before[1]:
+        return fitted
+    lazy = fitted[name]  # [1, class tokens + rows * columns, C]
+    tokens = lazy.shape[1]
+    side = isqrt(tokens)
+    extra = tokens - side**2
+    wanted = (side * after[0] // before[0], side * after[1] // before[1])
+    flat = lazy.reshaped(lazy.shape[1:], lazy.note)
+    fitted[name] = resize_grid(flat, (side, side), wanted, prefix=extra).map(
+        lambda resized: resized[None], (1, extra + prod(wanted), lazy.shape[2]), ""
+    )
+    return fitted
+
+
+def fit_text_positions(config: ModelConfig, state: Mapping[str, LazyTensor], prefix: str = "") -> State:
+    """The state with the native text tower's position embeddings resized to the config's context length."""
+    fitted, name = dict(state), f"{prefix}positional_embedding"
+    if name in fitted and isinstance(config.text_cfg, TextConfig):
+        fitted[name] = resize_length(fitted[name], config.text_cfg.context_length)
+    return fitted
+
+
+def fit_scalars(config: ModelConfig, state: Mapping[str, LazyTensor]) -> State:
+    """The state with logit scale and bias as the config has them: single numbers, or vectors of one."""
+    fitted = dict(state)
+    shape = (1,) if config.nonscalar_logit_scale else ()
+    for name in _SCALARS:
+        held = fitted[name].shape if name in fitted else shape
+        if held != shape and prod(held) == 1:
+            fitted[name] = fitted[name].reshaped(shape, f"shape {list(held)} -> {list(shape)}")
+    if config.init_logit_bias is not None and "logit_bias" not in fitted:
+        # Trained without a bias is trained with a bias of zero.
+        zero = LazyTensor("float32", shape, lambda: torch.zeros(shape), note="not in the file, set to 0")
+        fitted["logit_bias"] = zero
+    return fitted

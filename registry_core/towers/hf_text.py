@@ -1,0 +1,203 @@
+"""Text towers of the transformers library (Wolf et al. 2020, https://github.com/huggingface/transformers).
+
+Parameter names are those of open_clip's published checkpoints: `transformer` is the encoder, `proj` what follows it.
+Nothing is fetched: the shapes of the models that published CLIPs use are in hf_models.jsonl, others come in the config.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from registry_core.config import HFTextConfig
+from registry_core.errors import BuildError, ConfigError, did_you_mean, listing
+from registry_core.tables import model_table
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+known_shapes = model_table("registry_core.towers", "hf_models.jsonl")
+
+# The keys of a transformers config that describe a shape. A config is data from outside: no other key gets through,
+# since among them are switches that load code or weights.
+_COMMON = ("vocab_size", "pad_token_id", "bos_token_id", "eos_token_id", "initializer_range")
+_BERT = (
+    *_COMMON, "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act",
+    "hidden_dropout_prob", "attention_probs_dropout_prob", "max_position_embeddings", "type_vocab_size",
+    "layer_norm_eps",
+)  # fmt: skip
+_T5 = (
+    *_COMMON, "d_model", "d_kv", "d_ff", "num_layers", "num_decoder_layers", "num_heads",
+    "relative_attention_num_buckets", "relative_attention_max_distance", "dropout_rate", "layer_norm_epsilon",
+    "initializer_factor", "feed_forward_proj", "tie_word_embeddings",
+)  # fmt: skip
+_M2M = (
+    *_COMMON, "d_model", "encoder_layers", "decoder_layers", "encoder_attention_heads", "decoder_attention_heads",
+    "encoder_ffn_dim", "decoder_ffn_dim", "encoder_layerdrop", "decoder_layerdrop", "max_position_embeddings",
+    "scale_embedding", "activation_function", "dropout", "attention_dropout", "activation_dropout", "init_std",
+)  # fmt: skip
+SHAPE_KEYS = {"bert": _BERT, "roberta": _BERT, "xlm-roberta": _BERT, "mt5": _T5, "t5": _T5, "m2m_100": _M2M}
+
+# Whether the model has a decoder too, which a text tower has no use for.
+_HAS_DECODER = frozenset({"mt5", "t5", "m2m_100"})
+_USUAL_POOLERS = {"bert": "cls_pooler", "m2m_100": "cls_pooler"}  # all others: mean_pooler
+
+
+def _mean(states: Tensor, mask: Tensor) -> Tensor:
+    return (states * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
+
+
+def _max(states: Tensor, mask: Tensor) -> Tensor:
+    return states.masked_fill(mask[..., None] == 0, -torch.inf).amax(dim=1)
+
+
+def _first(states: Tensor, mask: Tensor) -> Tensor:
+    del mask
+    return states[:, 0]
+
+
+# States [N, L, C] and mask [N, L] -> one state [N, C].
+_POOLERS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "mean_pooler": _mean,
+    "max_pooler": _max,
+    "cls_pooler": _first,
+    "cls_last_hidden_state_pooler": _first,
+}
+
+
+class HFTextTower(nn.Module):
+    """Token ids to feature, through an encoder of transformers; float32 whatever dtype its config names.
+
+    Args:
+        config: which model, and how its features get into the joint space.
+        embed_dim: width of the result, E.
+
+    Raises:
+        BuildError: transformers is not installed.
+        ConfigError: the model's shape is not known, or names keys that are none of a shape.
+    """
+
+    def __init__(self, config: HFTextConfig, embed_dim: int) -> None:
+        super().__init__()
+        self.config = config
+        self.output_dim = embed_dim
+        self.context_length = config.context_length
+        shape = shape_of(config)
+        model_type = shape["model_type"]
+        self.pooler_type = config.hf_pooler_type or _USUAL_POOLERS.get(model_type, "mean_pooler")
+        self.transformer = self._make_encoder(_transformers(), shape)
+        self.pad_id: int = self.transformer.config.pad_token_id
+        self.vocab_size: int = self.transformer.config.vocab_size
+        width: int = shape["d_model"] if model_type in _HAS_DECODER else shape["hidden_size"]
+        self.proj = _projection(config, width, embed_dim)
+
+    def _make_encoder(self, transformers: ModuleType, shape: Mapping[str, Any]) -> Any:
+        fields = {key: value for key, value in shape.items() if key != "model_type"}
+        hf_config = transformers.AutoConfig.for_model(shape["model_type"], **fields)
+        if shape["model_type"] in _HAS_DECODER:
+            return transformers.AutoModel.from_config(hf_config, dtype=torch.float32).encoder
+        pooling = self.pooler_type == "cls_pooler"  # the model's own, learnt pooling layer
+        return transformers.AutoModel.from_config(hf_config, dtype=torch.float32, add_pooling_layer=pooling)
+
+    def forward(self, text: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Ids [N, L], int64, padded with the model's padding id -> feature [N, E].
+
+        With `output_tokens` in the config also the tokens [N, L, C], without the first where that one is the feature.
+        """
+        mask = (text != self.pad_id).long()
+        output = self.transformer(input_ids=text, attention_mask=mask)
+        states: Tensor = output.last_hidden_state
+        learnt = getattr(output, "pooler_output", None) if self.pooler_type == "cls_pooler" else None
+        feature: Tensor = self.proj(_POOLERS[self.pooler_type](states, mask) if learnt is None else learnt)
+        tokens = states[:, 1:] if self.pooler_type == "cls_pooler" else states
+        return (feature, tokens) if self.config.output_tokens else feature
+
+    def lock(self, unlocked_layers: int = 0, *, freeze_layer_norm: bool = True) -> None:
+        """Freeze the encoder but its last layers; the projection stays trainable.
+
+        Args:
+            unlocked_layers: how many layers stay trainable, from the end.
+            freeze_layer_norm: whether norms are frozen as well.
+        """
+        frozen: list[nn.Module] = [self.transformer]
+        if unlocked_layers:
+            frozen = self._layers()[:-unlocked_layers]
+        for module in frozen:
+            for name, parameter in module.named_parameters():
+                parameter.requires_grad = not freeze_layer_norm and "LayerNorm" in name.split(".")
+
+    def _layers(self) -> list[nn.Module]:
+        """Embedding, then each layer."""
+        encoder = getattr(self.transformer, "encoder", self.transformer)
+        layers = next(child for child in encoder.children() if isinstance(child, nn.ModuleList))
+        return [self.transformer.get_input_embeddings(), *layers]
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Trade time for memory in training."""
+        if enable:
+            self.transformer.gradient_checkpointing_enable()
+        else:
+            self.transformer.gradient_checkpointing_disable()
+
+    def no_weight_decay(self) -> set[str]:
+        """Names of parameters that optimisers leave out of weight decay: none are named by open_clip either."""
+        return set()
+
+
+def shape_of(config: HFTextConfig) -> dict[str, Any]:
+    """The keys that describe the model's shape, from the config or, for well-known models, from the table.
+
+    Raises:
+        ConfigError: neither has them, or the config has keys that describe no shape.
+    """
+    given = config.hf_model_config or known_shapes().get(config.hf_model_name)
+    if given is None:
+        raise ConfigError(
+            f"The shape of transformers' {config.hf_model_name!r} is not known here, and nothing is fetched for it."
+            f"{did_you_mean(config.hf_model_name, known_shapes())} Known are {listing(known_shapes())}. Give the shape "
+            "as text_cfg.hf_model_config: its model_type and sizes, as in the model's config.json. Nothing was built."
+        )
+    model_type = given.get("model_type")
+    if model_type not in SHAPE_KEYS:
+        raise ConfigError(
+            f"text_cfg.hf_model_config has model_type {model_type!r}; expected one of {listing(SHAPE_KEYS)}. "
+            "Nothing was built."
+        )
+    strangers = sorted(set(given) - {"model_type", *SHAPE_KEYS[model_type]})
+    if strangers:
+        raise ConfigError(
+            f"text_cfg.hf_model_config has keys that describe no shape of {model_type}: {listing(strangers)}. Only "
+            f"these get through to transformers: {listing(SHAPE_KEYS[model_type], 40)}. Nothing was built; remove the "
+            "others."
+        )
+    return dict(given)
+
+
+def _projection(config: HFTextConfig, width: int, embed_dim: int) -> nn.Module:
+    if config.hf_proj_type == "linear":
+        return nn.Linear(width, embed_dim, bias=False)
+    if config.hf_proj_type == "mlp":
+        hidden = (width + embed_dim) // 2
+        first, second = nn.Linear(width, hidden, bias=False), nn.Linear(hidden, embed_dim, bias=False)
+        return nn.Sequential(first, nn.GELU(), second)
+    if width != embed_dim:
+        raise ConfigError(
+            f"The text tower is {width} wide and the joint space {embed_dim}: text_cfg.hf_proj_type is needed, "
+            "'linear' or 'mlp'. Nothing was built."
+        )
+    return nn.Identity()
+
+
+def _transformers() -> ModuleType:
+    try:
+        import transformers
+    except ImportError as error:
+        raise BuildError(
+            f"This model has a text tower of transformers, and {error.name} is not installed. Nothing was built. "
+            "Install it: pip install 'registry_core[hf]'."
+        ) from error
+    module: ModuleType = transformers
+    return module

@@ -1,0 +1,134 @@
+"""Image towers of the timm library (Wightman 2019, https://github.com/huggingface/pytorch-image-models).
+
+Parameter names are those of open_clip's published checkpoints: `trunk` is timm's model, `head` what follows it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from registry_core.config import TimmVisionConfig, as_pair
+from registry_core.errors import BuildError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+_ATTENTION_POOLS = ("abs_attn", "rot_attn")
+
+
+class TimmTower(nn.Module):
+    """Picture to feature, through a model of timm.
+
+    Args:
+        config: which model, and how its features get into the joint space.
+        embed_dim: width of the result, E.
+
+    Raises:
+        BuildError: timm is not installed, or has no such model.
+    """
+
+    def __init__(self, config: TimmVisionConfig, embed_dim: int) -> None:
+        super().__init__()
+        timm = _timm()
+        self.config = config
+        self.output_dim = embed_dim
+        self.image_size = as_pair(config.image_size)
+        self.trunk = self._make_trunk(timm, embed_dim)
+        native = as_pair(tuple(self.trunk.default_cfg["input_size"])[1:])
+        if self.image_size != native:
+            self.set_input_size(self.image_size)
+        self.head = nn.Sequential(OrderedDict(self._head_layers(timm, embed_dim)))
+
+    def _make_trunk(self, timm: ModuleType, embed_dim: int) -> Any:
+        config = self.config
+        rates: dict[str, float] = {}
+        if config.timm_drop_path is not None:
+            rates["drop_path_rate"] = config.timm_drop_path
+        if config.patch_dropout:
+            rates["patch_drop_rate"] = config.patch_dropout
+        # Without a projection or pool of ours, timm's classifier projects; "none" leaves that out as well.
+        own_head = config.timm_proj in {"linear", "mlp"} or config.timm_pool in _ATTENTION_POOLS
+        try:
+            if not own_head:
+                classes = 0 if config.timm_proj == "none" else embed_dim
+                return timm.create_model(
+                    config.timm_model_name, num_classes=classes, global_pool=config.timm_pool, **rates
+                )
+            trunk = timm.create_model(config.timm_model_name, **rates)
+        except RuntimeError as error:
+            raise BuildError(
+                f"timm {timm.__version__} cannot make its model {config.timm_model_name!r}: {error}. Nothing was "
+                "built. A newer timm may have it: pip install -U timm."
+            ) from error
+        pools = {"global_pool": "" if config.timm_pool in _ATTENTION_POOLS else config.timm_pool}
+        trunk.reset_classifier(0, **(pools if config.timm_pool else {}))
+        return trunk
+
+    def _head_layers(self, timm: ModuleType, embed_dim: int) -> dict[str, nn.Module]:
+        config, width = self.config, self.trunk.num_features
+        layers: dict[str, nn.Module] = {}
+        if config.timm_pool == "abs_attn":
+            grid = self.trunk.default_cfg["pool_size"]
+            layers["pool"] = timm.layers.AttentionPool2d(width, feat_size=grid, out_features=embed_dim)
+        elif config.timm_pool == "rot_attn":
+            layers["pool"] = timm.layers.RotAttentionPool2d(width, out_features=embed_dim)
+        if layers:
+            width = embed_dim
+        if config.timm_proj == "linear":
+            layers["drop"] = nn.Dropout(config.timm_drop)
+            layers["proj"] = nn.Linear(width, embed_dim, bias=config.timm_proj_bias)
+        elif config.timm_proj == "mlp":
+            drops, biases = (config.timm_drop, 0.0), (True, config.timm_proj_bias)
+            layers["mlp"] = timm.layers.Mlp(width, 2 * embed_dim, embed_dim, drop=drops, bias=biases)
+        return layers
+
+    def forward(self, image: Tensor) -> Tensor:
+        """[N, 3, height, width] -> feature [N, E]."""
+        feature: Tensor = self.head(self.trunk(image))
+        return feature
+
+    def set_input_size(self, image_size: int | tuple[int, int]) -> None:
+        """Make the tower take pictures of another size, where its model has sizes at all; convolutions have none."""
+        self.image_size = as_pair(image_size)
+        if hasattr(self.trunk, "set_input_size"):
+            self.trunk.set_input_size(self.image_size)
+
+    def lock(self, unlocked_groups: int = 0, *, freeze_bn_stats: bool = False) -> None:
+        """Freeze the trunk but its last groups, as timm groups its layers; the head stays trainable."""
+        from timm.models import group_parameters
+        from timm.utils.model import freeze_batch_norm_2d
+
+        frozen = [name for name, _ in self.trunk.named_parameters()]
+        if unlocked_groups:
+            groups = group_parameters(self.trunk, self.trunk.group_matcher())
+            last = max(groups) - unlocked_groups
+            frozen = [name for group, names in groups.items() if group <= last for name in names]
+        for name in frozen:
+            self.trunk.get_parameter(name).requires_grad = False
+        if freeze_bn_stats:
+            freeze_batch_norm_2d(self.trunk)
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Trade time for memory in training, where the model can."""
+        if hasattr(self.trunk, "set_grad_checkpointing"):
+            self.trunk.set_grad_checkpointing(enable)
+
+    def no_weight_decay(self) -> set[str]:
+        """Names of parameters that optimisers leave out of weight decay: none are named by open_clip either."""
+        return set()
+
+
+def _timm() -> ModuleType:
+    try:
+        import timm
+        import timm.layers
+    except ImportError as error:
+        raise BuildError(
+            f"This model has an image tower of timm, and {error.name} is not installed. Nothing was built. "
+            "Install it: pip install 'registry_core[timm]'."
+        ) from error
+    module: ModuleType = timm
+    return module
