@@ -98,6 +98,7 @@ class UnwrittenCheck:
     """
 
     def __init__(self, model: nn.Module, left: Callable[[str], bool]) -> None:
+        self._model = model
         self._watched = {
             name: (tensor, tensor.data_ptr(), tensor._version)  # noqa: SLF001 - counts in-place writes
             for name, tensor in model.state_dict(keep_vars=True).items()
@@ -105,9 +106,10 @@ class UnwrittenCheck:
         }
 
     def unwritten(self) -> list[str]:
-        """Names whose memory is still as it was."""
+        """Names whose memory is still as it was. A parameter that was exchanged for another is none of them."""
+        held = self._model.state_dict(keep_vars=True)
         return [
             name
             for name, (tensor, address, version) in self._watched.items()
-            if tensor.data_ptr() == address and tensor._version == version  # noqa: SLF001
+            if held.get(name) is tensor and tensor.data_ptr() == address and tensor._version == version  # noqa: SLF001
         ]

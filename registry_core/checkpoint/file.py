@@ -22,11 +22,13 @@ class CheckpointFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        if path.is_dir():
-            held = sorted(entry.name for entry in path.iterdir())
-            inside = f" It holds {', '.join(held[:8])}." if held else " It is empty."
-            raise CheckpointError(f"{path} is a folder, expected a checkpoint file.{inside} Name the file itself.")
         try:
+            if path.is_dir():
+                held = sorted(entry.name for entry in path.iterdir())
+                inside = f" It holds {', '.join(held[:8])}." if held else " It is empty."
+                raise CheckpointError(f"{path} is a folder, expected a checkpoint file.{inside} Name the file itself.")
+            if path.exists() and not path.is_file():  # opening a pipe would wait for its writer
+                raise CheckpointError(f"{path} is no regular file. Copy what it gives into a file, and name that.")
             self.stream = path.open("rb", buffering=0)
         except OSError as error:
             raise CheckpointError(

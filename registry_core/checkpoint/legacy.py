@@ -5,8 +5,11 @@ Only torch knows where its tensors lie, so this one format is read by `torch.loa
 
 from __future__ import annotations
 
+import os
 import pickle
+import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from registry_core.checkpoint.file import CheckpointFile
@@ -24,12 +27,18 @@ def read_contents(file: CheckpointFile) -> Any:
     import torch
 
     try:
-        saved = torch.load(file.path, map_location="cpu", weights_only=True)
+        # By stream: given a path, torch goes by its suffix.
+        with os.fdopen(os.dup(file.stream.fileno()), "rb") as stream:
+            stream.seek(0)
+            saved = torch.load(stream, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        # Torch's own message recommends weights_only=False first; only the name that it refused is passed on.
+        asked = re.search(r"GLOBAL ([\w.]+)", str(error))
         raise UnsafeCheckpointError(
-            f"{file.path} is a legacy torch file (before torch 1.6) that holds more than tensors: "
-            f"{_first_line(error)}. Reading it would run code. Nothing was run and nothing was loaded. If you trust "
-            "its author, open it where it was made and save `model.state_dict()` as .safetensors."
+            f"{file.path} is a legacy torch file (before torch 1.6) that holds more than tensors: it asks for "
+            f"{f'`{asked[1]}`' if asked else 'an operation that is not allowed'} while it is unpickled. Loading it "
+            "would run code that comes with the file. Nothing was run and nothing was loaded. If you trust its "
+            "author, open it where it was made and save `model.state_dict()` alone, best as .safetensors."
         ) from error
     except Exception as error:
         raise file.damaged(f"legacy torch file, {type(error).__name__}: {_first_line(error)}") from error
@@ -38,7 +47,8 @@ def read_contents(file: CheckpointFile) -> Any:
         match node:
             case torch.Tensor():
                 dtype = str(node.dtype).removeprefix("torch.")
-                return LazyTensor(dtype, tuple(node.shape), lambda: node.detach().clone())
+                own = partial(torch.clone, node.detach(), memory_format=torch.contiguous_format)
+                return LazyTensor(dtype, tuple(node.shape), own)
             case Mapping():
                 return {key: with_lazy(value) for key, value in node.items()}
             case _:

@@ -11,6 +11,7 @@ import mmap
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import pairwise
 from math import prod
 
@@ -43,7 +44,8 @@ def strided_from_bytes(data: bytearray, dtype: str, shape: tuple[int, ...], stri
     """A contiguous tensor of elements that lie apart."""
     if prod(shape) == 0:
         return torch.empty(shape, dtype=dtype_of(dtype))
-    return torch.frombuffer(data, dtype=dtype_of(dtype)).as_strided(shape, strides).clone()
+    elements = torch.frombuffer(data, dtype=dtype_of(dtype)).as_strided(shape, strides)
+    return elements.clone(memory_format=torch.contiguous_format)
 
 
 def read_private(file: CheckpointFile, tensors: Sequence[LazyTensor]) -> list[torch.Tensor]:
@@ -59,7 +61,8 @@ def read_private(file: CheckpointFile, tensors: Sequence[LazyTensor]) -> list[to
     # Pages of a private anonymous map that no read touches take no memory.
     buffer = mmap.mmap(-1, last - first)
     if hasattr(mmap, "MADV_HUGEPAGE"):
-        buffer.madvise(mmap.MADV_HUGEPAGE)  # 4 KiB faults would take longer than the copy itself
+        with suppress(OSError):  # kernels built without them refuse
+            buffer.madvise(mmap.MADV_HUGEPAGE)  # 4 KiB faults would take longer than the copy itself
     _fill(file, memoryview(buffer), first, _joined(spans))
     return _over_buffer(tensors, buffer, first)
 

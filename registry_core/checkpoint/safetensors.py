@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from math import prod
+from operator import index
 from typing import Any
 
 from registry_core.checkpoint.file import CheckpointFile
@@ -32,14 +33,16 @@ def read_contents(file: CheckpointFile) -> dict[str, LazyTensor]:
         header: dict[str, Any] = json.loads(file.bytes_at(8, length))
         header.pop("__metadata__", None)
         return {name: _tensor(file, entry, 8 + length) for name, entry in header.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise file.damaged(f"its safetensors header is not valid ({type(error).__name__}: {error})") from error
 
 
 def _tensor(file: CheckpointFile, entry: dict[str, Any], base: int) -> LazyTensor:
+    if entry["dtype"] not in _DTYPES:
+        raise ValueError(f"the dtype {entry['dtype']} is not one of {', '.join(_DTYPES)}")
     dtype = _DTYPES[entry["dtype"]]
-    shape = tuple(int(extent) for extent in entry["shape"])
-    begin, end = entry["data_offsets"]
-    if begin < 0 or end - begin != prod(shape) * ITEM_SIZES[dtype]:
+    shape = tuple(map(index, entry["shape"]))  # as whole numbers only, like the offsets
+    begin, end = map(index, entry["data_offsets"])
+    if begin < 0 or min(shape, default=0) < 0 or end - begin != prod(shape) * ITEM_SIZES[dtype]:
         raise ValueError(f"{end - begin} bytes for shape {shape} of {dtype}")
     return file.tensor(dtype, shape, Stored(base + begin, end - begin))

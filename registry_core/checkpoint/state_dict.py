@@ -55,7 +55,7 @@ def _without_wrappers(
     paths = {name: [part for part in name.split(".") if part != "_orig_mod"] for name in tensors}
     if any("_orig_mod" in name.split(".") for name in tensors):
         notes = (*notes, "`_orig_mod.` stripped")
-    if all(path[0] == "module" and len(path) > 1 for path in paths.values()):
+    if all(path[:1] == ["module"] and len(path) > 1 for path in paths.values()):
         paths = {name: path[1:] for name, path in paths.items()}
         notes = (*notes, "`module.` stripped")
     stripped = {".".join(path): tensors[name] for name, path in paths.items()}

@@ -7,11 +7,13 @@ before anything is called. TorchScript module classes (`__torch__...`) become pl
 from __future__ import annotations
 
 import io
+import operator
 import pickle
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, replace
+from functools import partial
+from types import FunctionType, MappingProxyType
 from typing import Any
 
 from registry_core.errors import UnsafeCheckpointError
@@ -64,12 +66,16 @@ class ScriptObject:
 
 
 def _rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> TensorRef:
-    return TensorRef(storage, int(offset), tuple(size), tuple(stride), storage.dtype)
+    return TensorRef(storage, operator.index(offset), _whole(size), _whole(stride), storage.dtype)
 
 
 def _rebuild_tensor_v3(storage: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> TensorRef:
     dtype = next((part.name for part in rest if isinstance(part, _Dtype)), storage.dtype)
-    return TensorRef(storage, int(offset), tuple(size), tuple(stride), dtype)
+    return TensorRef(storage, operator.index(offset), _whole(size), _whole(stride), dtype)
+
+
+def _whole(numbers: Any) -> tuple[int, ...]:
+    return tuple(map(operator.index, numbers))
 
 
 def _first(value: Any, *_: Any) -> Any:
@@ -82,6 +88,9 @@ _ALLOWED: dict[tuple[str, str], Any] = {
     ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
     ("torch._utils", "_rebuild_tensor_v3"): _rebuild_tensor_v3,
     ("torch._utils", "_rebuild_parameter"): _first,
+    # What training programs keep beside the tensors: counts of a scheduler, and bytes in the second pickle protocol.
+    ("collections", "Counter"): dict,
+    ("_codecs", "encode"): _first,
     ("torch", "Size"): tuple,
     ("torch", "device"): lambda *names: ":".join(map(str, names)),
     ("builtins", "set"): set,
@@ -113,7 +122,7 @@ class _DataUnpickler(pickle.Unpickler):
                 self._script_classes[full] = type("ScriptObject", (ScriptObject,), {"class_name": full})
             return self._script_classes[full]
         try:
-            return _ALLOWED[module, name]
+            return _unshared(_ALLOWED[module, name])
         except KeyError:
             raise UnsafeCheckpointError(
                 f"{self._origin} asks for `{module}.{name}` while it is unpickled. A checkpoint of plain tensors never "
@@ -128,6 +137,13 @@ class _DataUnpickler(pickle.Unpickler):
         if kind != "storage" or not isinstance(stand_in, StorageRef):
             raise pickle.UnpicklingError(f"unknown persistent id {kind!r}")
         return StorageRef(str(key), stand_in.dtype, int(count))
+
+
+def _unshared(stand_in: Any) -> Any:
+    """A stand-in for one use: a pickle can set attributes of what it is given, and must not reach the next file's."""
+    if isinstance(stand_in, (StorageRef, _Dtype)):
+        return replace(stand_in)
+    return partial(stand_in) if isinstance(stand_in, FunctionType) else stand_in
 
 
 def read_pickle(data: bytes, origin: str) -> Any:

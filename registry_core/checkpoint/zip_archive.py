@@ -20,6 +20,7 @@ from registry_core.errors import CheckpointError
 if TYPE_CHECKING:
     import torch
 
+_LOCAL_HEADER = b"PK\x03\x04"
 _LOCAL_HEADER_SIZE = 30  # then the file name and the extra field, whose lengths stand at 26 and 28
 _MEMBER_LIST = re.compile(r"__(parameters|buffers)__\s*=\s*\[(.*?)\]", re.DOTALL)
 
@@ -35,7 +36,7 @@ def read_contents(file: CheckpointFile) -> tuple[str, Any]:
         return _Archive(file).contents()
     except CheckpointError:
         raise
-    except zipfile.BadZipFile as error:
+    except _NoDirectoryError as error:
         # The directory stands at the end of a zip: a file that starts as one and has none was cut off.
         raise CheckpointError(
             f"{file.path} is truncated: it starts as a zip archive and its directory is not there ({error}); "
@@ -45,10 +46,17 @@ def read_contents(file: CheckpointFile) -> tuple[str, Any]:
         raise file.damaged(f"its pickle could not be read ({type(error).__name__}: {error})") from error
 
 
+class _NoDirectoryError(Exception):
+    """The zip has no directory of its records."""
+
+
 class _Archive:
     def __init__(self, file: CheckpointFile) -> None:
         self._file = file
-        self._zip = zipfile.ZipFile(file.stream)
+        try:
+            self._zip = zipfile.ZipFile(file.stream)
+        except zipfile.BadZipFile as error:
+            raise _NoDirectoryError(str(error)) from error
         pickles = [name for name in self._zip.namelist() if name.count("/") == 1 and name.endswith("/data.pkl")]
         if len(pickles) != 1:
             some = ", ".join(self._zip.namelist()[:5])
@@ -92,7 +100,7 @@ class _Archive:
         length = spanned * item if prod(ref.shape) else 0
         begin = ref.offset * item
         record = self._zip.getinfo(f"{self._root}data/{ref.storage.key}")
-        if ref.offset < 0 or min(ref.strides, default=0) < 0 or begin + length > record.file_size:
+        if ref.offset < 0 or min((*ref.shape, *ref.strides), default=0) < 0 or begin + length > record.file_size:
             raise self._file.damaged(f"a tensor of shape {ref.shape} does not fit its storage {ref.storage.key}")
         place = self._place(ref.storage)
         if place is not None and ref.strides == _contiguous(ref.shape):
@@ -101,7 +109,10 @@ class _Archive:
         def load() -> torch.Tensor:
             from registry_core.checkpoint.read import strided_from_bytes
 
-            data = self._record(f"data/{ref.storage.key}")[begin : begin + length]
+            try:
+                data = self._record(f"data/{ref.storage.key}")[begin : begin + length]
+            except Exception as error:
+                raise self._file.damaged(f"its record data/{ref.storage.key} could not be read ({error})") from error
             return strided_from_bytes(bytearray(data), ref.dtype, ref.shape, ref.strides)
 
         return LazyTensor(ref.dtype, ref.shape, load)
@@ -111,6 +122,8 @@ class _Archive:
         if storage.key not in self._places:
             info = self._zip.getinfo(f"{self._root}data/{storage.key}")
             header = self._file.bytes_at(info.header_offset, _LOCAL_HEADER_SIZE)
+            if not header.startswith(_LOCAL_HEADER):
+                raise self._file.damaged(f"its record data/{storage.key} is not where the zip's directory says")
             skipped = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
             place = Stored(info.header_offset + _LOCAL_HEADER_SIZE + skipped, info.file_size)
             self._places[storage.key] = place if info.compress_type == zipfile.ZIP_STORED else None
