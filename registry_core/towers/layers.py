@@ -48,7 +48,7 @@ class LayerScale(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Scale the last dimension of `x` [..., C]."""
-        return x * self.gamma
+        return x * self.gamma.to(x.dtype)  # else a float32 scale would widen what half-precision layers take
 
 
 class PatchDropout(nn.Module):

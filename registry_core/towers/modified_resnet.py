@@ -7,6 +7,7 @@ attention pooling at its end.
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,16 @@ from registry_core.towers.inputs import check_image
 from registry_core.towers.locking import Group, lock_groups
 
 
+class BatchNorm2d(nn.BatchNorm2d):
+    """Batch normalisation that, once `frozen`, goes by its running statistics in training too."""
+
+    frozen = False
+
+    def train(self, mode: bool = True) -> Self:
+        """Enter training, unless frozen; a model's own `train()` would undo a plain `eval()`."""
+        return super().train(mode and not self.frozen)
+
+
 class Bottleneck(nn.Module):
     """1x1, 3x3 and 1x1 convolutions around a shortcut; its output has four times `planes` channels."""
 
@@ -27,19 +38,19 @@ class Bottleneck(nn.Module):
         super().__init__()
         wide = planes * self.expansion
         self.conv1 = nn.Conv2d(channels, planes, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(planes)
+        self.bn1 = BatchNorm2d(planes)
         self.conv2 = nn.Conv2d(planes, planes, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(planes)
+        self.bn2 = BatchNorm2d(planes)
         self.avgpool = nn.AvgPool2d(stride) if stride > 1 else nn.Identity()
         self.conv3 = nn.Conv2d(planes, wide, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(wide)
+        self.bn3 = BatchNorm2d(wide)
         self.downsample: nn.Module | None = None
         if stride > 1 or channels != wide:
             # The published checkpoints number the convolution 0 and the norm 1.
             parts = {
                 "-1": nn.AvgPool2d(stride),
                 "0": nn.Conv2d(channels, wide, 1, bias=False),
-                "1": nn.BatchNorm2d(wide),
+                "1": BatchNorm2d(wide),
             }
             self.downsample = nn.Sequential(OrderedDict(parts))
 
@@ -112,11 +123,11 @@ class ModifiedResNet(nn.Module):
         self.output_dim = embed_dim
         width = config.width
         self.conv1 = nn.Conv2d(3, width // 2, 3, stride=2, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width // 2)
+        self.bn1 = BatchNorm2d(width // 2)
         self.conv2 = nn.Conv2d(width // 2, width // 2, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width // 2)
+        self.bn2 = BatchNorm2d(width // 2)
         self.conv3 = nn.Conv2d(width // 2, width, 3, padding=1, bias=False)
-        self.bn3 = nn.BatchNorm2d(width)
+        self.bn3 = BatchNorm2d(width)
         self.avgpool = nn.AvgPool2d(2)
         channels = width
         for stage, blocks in enumerate(config.layers):
@@ -155,14 +166,14 @@ class ModifiedResNet(nn.Module):
 
         Args:
             unlocked_groups: how many stay trainable, from the end.
-            freeze_bn_stats: batch norms also stop updating their running statistics.
+            freeze_bn_stats: batch norms also keep to their running statistics, and stop updating them.
         """
         stem: Group = [self.conv1, self.bn1, self.conv2, self.bn2, self.conv3, self.bn3]
         stages: list[Group] = [[stage] for stage in self.stages]
         lock_groups([stem, *stages, [self.attnpool]], unlocked_groups)
         for module in self.modules() if freeze_bn_stats else ():
-            if isinstance(module, nn.BatchNorm2d):
-                module.track_running_stats = False
+            if isinstance(module, BatchNorm2d):
+                module.frozen = True
                 module.eval()
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
