@@ -1,0 +1,133 @@
+"""What CLIP takes and gives."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from registry_core import BuildError, InputError
+
+
+@torch.no_grad()
+def test_forward_gives_a_tuple(model, image, text):
+    image_features, text_features, scale = model(image, text)
+    torch.testing.assert_close(image_features, model.encode_image(image, normalize=True))
+    torch.testing.assert_close(text_features, model.encode_text(text, normalize=True))
+    torch.testing.assert_close(scale, model.logit_scale.exp())
+
+
+@torch.no_grad()
+def test_forward_gives_a_dict_where_asked(model, image, text):
+    expected = dict(zip(("image_features", "text_features", "logit_scale"), model(image, text), strict=True))
+    model.output_dict = True
+    torch.testing.assert_close(model(image, text), expected, atol=0, rtol=0)
+
+
+@torch.no_grad()
+def test_an_input_left_out_gives_none(model, image, text):
+    assert model(image)[1] is None
+    assert model(text=text)[0] is None
+    torch.testing.assert_close(model(text=text)[1], model(image, text)[1])
+
+
+@torch.no_grad()
+def test_a_bias_is_the_last_output(registry, image, text):
+    model = registry.create("tiny", False, init_logit_bias=-10.0)
+    assert len(model(image, text)) == 4
+    assert model(image, text)[3].item() == -10.0
+    model.output_dict = True
+    assert list(model(image, text)) == ["image_features", "text_features", "logit_scale", "logit_bias"]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("bias", [None, -10.0])
+def test_logits_are_scaled_similarities(registry, image, text, bias):
+    model = registry.create("tiny", False, init_logit_bias=bias)
+    by_image, by_text = model.get_logits(image, text)
+    similarity = torch.nn.functional.cosine_similarity(
+        model.encode_image(image)[:, None], model.encode_text(text)[None], dim=-1
+    )
+    torch.testing.assert_close(by_image, similarity / 0.07 + (bias or 0.0), atol=1e-4, rtol=1e-4)
+    assert by_image.shape == (2, 3)
+    assert torch.equal(by_text, by_image.T)
+
+
+@torch.no_grad()
+def test_features_are_normalised_only_where_asked(model, image, text):
+    for encode, given in ((model.encode_image, image), (model.encode_text, text)):
+        raw, unit = encode(given), encode(given, normalize=True)
+        torch.testing.assert_close(unit.norm(dim=-1), torch.ones(len(given)))
+        torch.testing.assert_close(unit * raw.norm(dim=-1, keepdim=True), raw)
+        assert (raw.norm(dim=-1) - 1).abs().min() > 1e-2
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("length", [20, 21, 50, 76])
+def test_a_text_shorter_than_the_context_has_the_padded_texts_feature(model, text, length):
+    torch.testing.assert_close(model.encode_text(text[:, :length]), model.encode_text(text))
+
+
+@torch.no_grad()
+def test_a_batch_does_not_change_its_members(model, image, text):
+    torch.testing.assert_close(model.encode_image(image[1:]), model.encode_image(image)[1:])
+    torch.testing.assert_close(model.encode_text(text[2:]), model.encode_text(text)[2:])
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 32, 32), (3, 64, 64), (2, 1, 64, 64)])
+def test_pictures_of_another_shape_are_refused(model, shape):
+    with pytest.raises(InputError, match=r"\[N, 3, 64, 64\], got \[" + ", ".join(map(str, shape)) + r"\].*image_size="):
+        model.encode_image(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("shape", [(2, 78), (77,), (1, 1, 77)])
+def test_texts_of_another_shape_are_refused(model, shape):
+    with pytest.raises(InputError, match=r"L up to 77, got \[" + ", ".join(map(str, shape)) + r"\].*Truncate"):
+        model.encode_text(torch.ones(shape, dtype=torch.long))
+
+
+class TestOneTower:
+    def test_names_are_the_whole_models_without_the_other_tower(self, registry, tiny_checkpoint):
+        whole = registry.create("tiny", tiny_checkpoint).state_dict()
+        image = registry.create("tiny", tiny_checkpoint, tower="image").state_dict()
+        text = registry.create("tiny", tiny_checkpoint, tower="text").state_dict()
+        assert set(image) == {name for name in whole if name.startswith("visual.")} | {"logit_scale"}
+        assert set(text) == {name for name in whole if not name.startswith("visual.")}
+        for part in (image, text):
+            torch.testing.assert_close(dict(part), {name: whole[name] for name in part}, atol=0, rtol=0)
+
+    @torch.no_grad()
+    def test_features_are_the_whole_models(self, registry, tiny_checkpoint, image, text):
+        whole = registry.create("tiny", tiny_checkpoint)
+        pictures = registry.create("tiny", tiny_checkpoint, tower="image")
+        texts = registry.create("tiny", tiny_checkpoint, tower="text")
+        assert torch.equal(pictures.encode_image(image), whole.encode_image(image))
+        assert torch.equal(texts.encode_text(text), whole.encode_text(text))
+
+    @pytest.mark.parametrize(("tower", "absent"), [("image", "text"), ("text", "image")])
+    def test_methods_of_the_absent_tower_name_it(self, registry, image, text, tower, absent):
+        model = registry.create("tiny", False, tower=tower)
+        calls = {
+            "image": [lambda: model.encode_image(image), lambda: model(image, None), model.lock_image_tower],
+            "text": [lambda: model.encode_text(text), lambda: model(None, text), model.lock_text_tower],
+        }
+        message = rf"no {absent} tower: it was created with tower='{tower}'. .*or with tower='{absent}'"
+        for call in (*calls[absent], lambda: model.get_logits(image, text)):
+            with pytest.raises(BuildError, match=message):
+                call()
+
+    @pytest.mark.parametrize("tower", ["image", "text"])
+    def test_what_concerns_both_takes_the_one_there_is(self, registry, tower):
+        model = registry.create("tiny", False, tower=tower)
+        model.set_grad_checkpointing()
+        expected = {"image": {"visual.positional_embedding", "visual.class_embedding"}, "text": set()}
+        assert expected[tower] <= model.no_weight_decay()
+
+
+@torch.no_grad()
+def test_patch_dropout_only_counts_in_training(registry, tiny_checkpoint, image):
+    model = registry.create("tiny", tiny_checkpoint, patch_dropout=0.5)
+    plain = registry.create("tiny", tiny_checkpoint)
+    assert torch.equal(model.encode_image(image), plain.encode_image(image))
+    model.train()
+    assert model.visual.embed(image).shape == (2, 1 + 8, 64)
+    assert not torch.allclose(model.encode_image(image), plain.encode_image(image))

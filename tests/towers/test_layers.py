@@ -1,0 +1,47 @@
+"""The shared pieces against torch's own."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from registry_core.config import ActivationOptions, NormOptions
+from registry_core.towers.layers import Attention, BlockOptions, LayerNorm, ResidualAttentionBlock
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_attention_is_torchs_multi_head_attention(causal):
+    mine, theirs = Attention(32, 4), nn.MultiheadAttention(32, 4, batch_first=True)
+    assert list(mine.state_dict()) == list(theirs.state_dict())
+    with torch.no_grad():
+        for parameter in theirs.parameters():
+            parameter.normal_(std=0.3)
+        mine.load_state_dict(theirs.state_dict())
+        x = torch.randn(2, 7, 32)
+        mask = nn.Transformer.generate_square_subsequent_mask(7) if causal else None
+        expected, _ = theirs(x, x, x, attn_mask=mask, need_weights=False)
+        torch.testing.assert_close(mine(x, causal=causal), expected)
+
+
+def test_a_block_is_two_residual_steps():
+    block = ResidualAttentionBlock(BlockOptions(32, 4, 2.0, 0.3, True, NormOptions(), ActivationOptions()))
+    x = torch.randn(2, 5, 32)
+    with torch.no_grad():
+        half = x + block.attn(block.ln_1(x)) * 0.3
+        hidden = block.mlp.c_fc(block.ln_2(half))
+        expected = half + block.mlp.c_proj(hidden * (1.702 * hidden).sigmoid()) * 0.3
+        torch.testing.assert_close(block(x), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_wide_norm_works_in_its_own_dtype_and_answers_in_the_inputs(dtype):
+    norm = LayerNorm(16)
+    x = (torch.randn(4, 16) * 300).to(dtype)
+    got = norm(x)
+    assert got.dtype == dtype
+    torch.testing.assert_close(got, nn.functional.layer_norm(x.float(), (16,)).to(dtype), atol=0, rtol=0)
+
+
+def test_a_norm_of_half_precision_stays_there():
+    assert LayerNorm(16).to(torch.bfloat16)(torch.randn(4, 16, dtype=torch.bfloat16)).dtype == torch.bfloat16
