@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from registry_core import Conversion, LazyTensor, ModelConfig
+from registry_core.checkpoint.layout import relayout
 from registry_core.towers.fitting import fit_image_positions, fit_scalars, fit_text_positions
+
+from .layouts import BIG_VISION, is_big_vision, unstacked
+from .mobileclip import from_mobileclip, is_mobileclip
+
+State = Mapping[str, LazyTensor]
 
 # Parts of the text tower that plain CLIP checkpoints keep at their top level.
 TEXT_PARTS = frozenset({"text_projection", "positional_embedding", "token_embedding", "transformer", "ln_final"})
@@ -20,13 +26,22 @@ def convert(config: ModelConfig, trained: ModelConfig, state: Mapping[str, LazyT
     Raises:
         CheckpointError: position embeddings cannot be resized.
     """
-    old = "token_embedding.weight" in state
-    named = {_with_tower(name) if old else name: tensor for name, tensor in state.items() if name not in COMPUTED}
+    kind, named = next((kind, own(state)) for recognised, own, kind in _LAYOUTS if recognised(state))
+    named = {name: tensor for name, tensor in named.items() if name not in COMPUTED}
     fitted = fit_image_positions(config.vision_cfg, trained.vision_cfg, named)
     fitted = fit_text_positions(config, fitted, prefix="text.")
-    kind = "CLIP, its text layers moved into a tower" if old else "CustomTextCLIP"
     return Conversion(fit_scalars(config, fitted), kind=kind)
 
 
-def _with_tower(name: str) -> str:
-    return f"text.{name}" if name.partition(".")[0] in TEXT_PARTS else name
+def _from_clip(state: State) -> State:
+    """Plain CLIP's names, with the text layers moved into a tower."""
+    return {f"text.{name}" if name.partition(".")[0] in TEXT_PARTS else name: t for name, t in state.items()}
+
+
+# (does the state have this layout?, into our own names, what it is): the first that has it counts.
+_LAYOUTS: tuple[tuple[Callable[[State], bool], Callable[[State], State], str], ...] = (
+    (lambda state: "token_embedding.weight" in state, _from_clip, "CLIP, its text layers moved into a tower"),
+    (is_mobileclip, from_mobileclip, "MobileCLIP, in its own layout"),
+    (is_big_vision, lambda state: relayout(unstacked(state), BIG_VISION), "SigLIP, in the layout of big_vision"),
+    (lambda state: True, lambda state: state, "CustomTextCLIP"),  # noqa: ARG005 - the one that is left
+)

@@ -33,8 +33,8 @@ class DaClipConfig(ModelConfig):
         if not can_be_base(base.raw()):
             raise ConfigError(
                 f"{name} cannot be: DA-CLIP adds its controls between the blocks of a plain CLIP with a native ViT "
-                f"image tower, and the base has {base.vision_cfg.summary} and {base.text_cfg.summary}. Nothing was built. "
-                f"`registry.list_models('{PREFIX}*')` returns the models that can be."
+                f"image tower, and the base has {base.vision_cfg.summary} and {base.text_cfg.summary}. Nothing was "
+                f"built. `registry.list_models('{PREFIX}*')` returns the models that can be."
             )
         return cls(**{key: getattr(base, key) for key in ModelConfig.model_fields}, base=base)
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from registry_core import CheckpointError, Conversion, LazyTensor, ModelConfig
+from registry_core.checkpoint.layout import relayout
 from registry_core.towers.fitting import fit_image_positions, fit_scalars, fit_text_positions
+
+from .layouts import TRANSFORMERS_CLIP, TRANSFORMERS_DROPPED, TRANSFORMERS_SIGNS
 
 # OpenAI's archives carry three numbers beside the parameters.
 ARCHIVE_NUMBERS = frozenset({"input_resolution", "context_length", "vocab_size"})
 
-# A key that only another library's layout has -> what that layout is called.
+# A key that only another layout has -> what that layout is called. A whole CLIPModel is converted instead.
 FOREIGN_LAYOUTS = {
-    "text_model.embeddings.token_embedding.weight": "transformers' CLIPModel",
-    "vision_model.embeddings.class_embedding": "transformers' CLIPModel",
-    "vision_model.embeddings.patch_embedding.weight": "transformers' CLIPVisionModel",
+    "text_model.embeddings.token_embedding.weight": "a part of transformers' CLIPModel, or a relative of it",
+    "vision_model.embeddings.class_embedding": "a part of transformers' CLIPModel, or a relative of it",
+    "vision_model.embeddings.patch_embedding.weight": "a vision model of transformers",
     "text.token_embedding.weight": "open_clip's CustomTextCLIP (separate text tower)",
 }
 
@@ -25,11 +28,14 @@ def convert(config: ModelConfig, trained: ModelConfig, state: Mapping[str, LazyT
     Raises:
         CheckpointError: the layout is another library's, or position embeddings cannot be resized.
     """
+    kind = "CLIP"
+    if state.keys() >= TRANSFORMERS_SIGNS:
+        state, kind = relayout(state, TRANSFORMERS_CLIP, TRANSFORMERS_DROPPED), "CLIP, in the layout of transformers"
     _refuse_foreign(state)
     own = {name: tensor for name, tensor in state.items() if name not in ARCHIVE_NUMBERS}
     fitted = fit_image_positions(config.vision_cfg, trained.vision_cfg, own)
     fitted = fit_text_positions(config, fitted)
-    return Conversion(fit_scalars(config, fitted), kind="CLIP")
+    return Conversion(fit_scalars(config, fitted), kind=kind)
 
 
 def _refuse_foreign(state: Mapping[str, LazyTensor]) -> None:

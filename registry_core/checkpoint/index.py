@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     import torch
 
+    from registry_core.checkpoint.file import CheckpointFile
+
 # Bytes an element takes, by torch's name of the dtype.
 ITEM_SIZES = {
     "float64": 8, "float32": 4, "float16": 2, "bfloat16": 2,
@@ -21,15 +23,17 @@ ITEM_SIZES = {
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Where a tensor's elements lie in the file: contiguous, little-endian.
+    """Where a tensor's elements lie in a file: contiguous, little-endian.
 
     Attributes:
         offset: of the first byte.
         size: in bytes.
+        file: which file, open; a checkpoint may be in several.
     """
 
     offset: int
     size: int
+    file: CheckpointFile | None = None
 
 
 class TensorSource(Protocol):
@@ -57,6 +61,17 @@ class LazyTensor:
     load: Callable[[], torch.Tensor]
     stored: Stored | None = None
     note: str = ""
+
+    @classmethod
+    def zeros(cls, shape: tuple[int, ...], dtype: str = "float32") -> LazyTensor:
+        """What a layout leaves out since it is zero there."""
+
+        def load() -> torch.Tensor:
+            import torch
+
+            return torch.zeros(shape, dtype=getattr(torch, dtype))
+
+        return cls(dtype, shape, load, note="not in the file, set to 0")
 
     def map(self, function: Callable[[torch.Tensor], torch.Tensor], shape: tuple[int, ...], note: str) -> LazyTensor:
         """The tensor that `function` makes of this one, once it is read."""

@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from functools import singledispatch
 from math import isqrt, prod
 
-import torch
-
 from registry_core.checkpoint.index import LazyTensor
 from registry_core.config import ImageTowerConfig, ModelConfig, TextConfig, TimmVisionConfig, VisionConfig, as_pair
 from registry_core.towers.positions import resize_grid, resize_length
@@ -76,7 +74,7 @@ def fit_text_positions(config: ModelConfig, state: Mapping[str, LazyTensor], pre
     """The state with the native text tower's position embeddings resized to the config's context length."""
     fitted, name = dict(state), f"{prefix}positional_embedding"
     if name in fitted and isinstance(config.text_cfg, TextConfig):
-        fitted[name] = resize_length(fitted[name], config.text_cfg.context_length)
+        fitted[name] = resize_length(fitted[name], config.text_cfg.positions)
     return fitted
 
 
@@ -90,6 +88,5 @@ def fit_scalars(config: ModelConfig, state: Mapping[str, LazyTensor]) -> State:
             fitted[name] = fitted[name].reshaped(shape, f"shape {list(held)} -> {list(shape)}")
     if config.init_logit_bias is not None and "logit_bias" not in fitted:
         # Trained without a bias is trained with a bias of zero.
-        zero = LazyTensor("float32", shape, lambda: torch.zeros(shape), note="not in the file, set to 0")
-        fitted["logit_bias"] = zero
+        fitted["logit_bias"] = LazyTensor.zeros(shape)
     return fitted

@@ -1,0 +1,46 @@
+"""Layouts of other libraries, as rules into CLIP's own names."""
+
+from __future__ import annotations
+
+from registry_core.checkpoint.layout import Rule
+
+
+def _blocks(theirs: str, ours: str) -> list[Rule]:
+    """The residual blocks of a tower of transformers."""
+    attention, block = f"{theirs}.*.self_attn", f"{ours}.*"
+    joined = [
+        Rule(f"{block}.attn.in_proj_{kind}", tuple(f"{attention}.{part}_proj.{kind}" for part in "qkv"))
+        for kind in ("weight", "bias")
+    ]
+    renamed = {
+        "self_attn.out_proj": "attn.out_proj",
+        "layer_norm1": "ln_1",
+        "layer_norm2": "ln_2",
+        "mlp.fc1": "mlp.c_fc",
+        "mlp.fc2": "mlp.c_proj",
+    }
+    return joined + [
+        Rule(f"{block}.{mine}.{kind}", (f"{theirs}.*.{other}.{kind}",))
+        for other, mine in renamed.items()
+        for kind in ("weight", "bias")
+    ]
+
+
+# transformers' CLIPModel, https://github.com/huggingface/transformers (models/clip).
+TRANSFORMERS_CLIP = (
+    Rule("token_embedding.weight", ("text_model.embeddings.token_embedding.weight",)),
+    Rule("positional_embedding", ("text_model.embeddings.position_embedding.weight",)),
+    *_blocks("text_model.encoder.layers", "transformer.resblocks"),
+    Rule("ln_final.*", ("text_model.final_layer_norm.*",)),
+    Rule("text_projection", ("text_projection.weight",), "transpose"),
+    Rule("visual.class_embedding", ("vision_model.embeddings.class_embedding",)),
+    Rule("visual.conv1.weight", ("vision_model.embeddings.patch_embedding.weight",)),
+    Rule("visual.positional_embedding", ("vision_model.embeddings.position_embedding.weight",)),
+    *_blocks("vision_model.encoder.layers", "visual.transformer.resblocks"),
+    Rule("visual.ln_pre.*", ("vision_model.pre_layrnorm.*",)),
+    Rule("visual.ln_post.*", ("vision_model.post_layernorm.*",)),
+    Rule("visual.proj", ("visual_projection.weight",), "transpose"),
+)
+TRANSFORMERS_DROPPED = ("text_model.embeddings.position_ids", "vision_model.embeddings.position_ids")
+# What a whole CLIPModel has; one of its towers alone has not.
+TRANSFORMERS_SIGNS = frozenset(rule.sources[0] for rule in TRANSFORMERS_CLIP if "*" not in rule.sources[0])
