@@ -1,0 +1,1 @@
+"""A third party with an architecture of its own."""

@@ -1,0 +1,39 @@
+"""What is only looked up imports nothing heavy."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "torchvision", "PIL", "requests", "rich", "safetensors", "numpy", "tqdm", "timm", "transformers")
+
+
+def imported(code):
+    """Which of HEAVY are imported once `code` has run in a process of its own."""
+    script = f"{code}\nimport json, sys\nprint(json.dumps([m for m in {HEAVY!r} if m in sys.modules]))"
+    done = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import registry_core",
+        "import registry_core.cli",
+        "from registry_core import registry; assert registry.list_models() and registry.list_pretrained()",
+        "from registry_core import registry; assert not [p for p in registry.plugins() if p.error]",
+        "from registry_core import registry; registry.config('daclip_ViT-B-32')",
+        "from registry_core import registry; registry.explain('daclip_ViT-B-32', 'openai')",
+        "import registry_core as r\ntry: r.registry.create('ViT-B-33')\nexcept r.RegistryError: pass",
+    ],
+    ids=["import", "cli", "list", "plugins", "config", "explain", "unknown name"],
+)
+def test_imports_nothing_heavy(code):
+    assert imported(code) == []
+
+
+def test_the_probe_sees_what_is_imported():
+    assert "torch" in imported("import torch")
