@@ -94,7 +94,7 @@ def _report(order: Order, fetched: Fetched | None) -> LoadReport:
     resolved = order.resolved
     report = LoadReport(resolved.name, order.settled.config, str(resolved.plugin), str(resolved.owner))
     report.precision, report.device, report.tower = order.precision, order.device, order.tower
-    report.settled = order.settled.settings
+    report.settled, report.home = order.settled.settings, resolved.home
     if order.found is not None and fetched is not None:
         report.weights = str(order.found.weights)
         report.path, report.cached, report.known_sha256 = fetched.path, fetched.cached, fetched.sha256

@@ -122,6 +122,8 @@ def explain(
 
 def _origin(services: Services, resolved: Resolved) -> str:
     """The file that the config is from: the user's, the plugin's table, or else the plugin's code."""
+    if resolved.home is not None:
+        return resolved.origin
     if resolved.base is not None:
         return _origin(services, services.resolve(resolved.base))
     table = services.host.ask_one(resolved.plugin, "list_models") or {}

@@ -12,10 +12,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry_core.cache import cache_folder
 from registry_core.config import ModelConfig, RawConfig
 from registry_core.errors import OverrideError, RandomWeightsWarning, RegistryError, TakenNameError
-from registry_core.fetch import Fetched, fetch
+from registry_core.fetch import Fetched
 from registry_core.lookup import FoundWeights, Resolved
 from registry_core.names import ModelName
 from registry_core.plugins import Plugin
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from registry_core.explain import Explanation
+    from registry_core.preprocess.augmentation import AugmentationConfig
     from registry_core.report import LoadReport
 
 PathLike = str | os.PathLike[str]
@@ -63,8 +63,8 @@ class Registry:
 
         Args:
             name: a model name, as `list_models` gives them; `plugin::name` asks one plugin only.
-            pretrained: a tag, or the path of a checkpoint where no tag has that name. None gives random weights and
-                warns; False gives them and does not.
+            pretrained: a tag, or the path of a checkpoint where no tag has that name. None means the weights that the
+                name brings itself (`hf-hub:`, `local-dir:`), else random ones and a warning; False means random ones.
             device: where the model goes; "meta" gives the empty shell, without weights and without memory.
             precision: fp32, fp16, bf16, pure_fp16, pure_bf16, or an amp variant, as open_clip means them.
             tower: "image" or "text" builds and reads that tower only.
@@ -85,7 +85,9 @@ class Registry:
         """
         from registry_core.assembly import Order, assemble
 
-        resolved = self.services.resolve(name)
+        resolved = self.services.resolve(name, None if cache_dir is None else Path(cache_dir))
+        if pretrained is None and str(device) == "meta":  # an empty shell holds no weights, its name's own neither
+            pretrained = False
         found = find_weights(self.services.lookup, resolved, pretrained, weights_of)
         settled = settle(resolved.config, found.weights if found else None, overrides, self._claimed)
         order = Order(resolved, settled, found, str(device), precision, tower, strict, mmap).checked()
@@ -125,33 +127,55 @@ class Registry:
 
         return explain(self.services, name, pretrained, overrides)
 
-    def download(self, name: str, tag: str, cache_dir: PathLike | None = None) -> Path:
-        """Bring a tag's file into the cache and return its path.
+    def download(self, name: str, tag: str | None = None, cache_dir: PathLike | None = None) -> Path:
+        """Bring a tag's file, or without a tag the weights that the name brings itself, into the cache: their path.
 
         Raises:
             UnknownModelError, UnknownWeightsError, FetchError: as for `create`.
         """
-        found = find_weights(self.services.lookup, self.services.resolve(name), tag)
+        resolved = self.services.resolve(name, None if cache_dir is None else Path(cache_dir))
+        found = find_weights(self.services.lookup, resolved, tag)
         if found is None:
             raise OverrideError(f"download needs a tag of {name}, got {tag!r}.")
         return self._fetch(found.weights, cache_dir).path
 
-    def preprocess(self, model: nn.Module | str, pretrained: PathLike | None = None) -> Callable[[Image], Tensor]:
+    def preprocess(
+        self,
+        model: nn.Module | str,
+        pretrained: PathLike | None = None,
+        *,
+        train: bool = False,
+        augmentation: AugmentationConfig | Mapping[str, Any] | None = None,
+        **overrides: Any,
+    ) -> Callable[[Image], Tensor]:
         """The function from a picture to the image tower's input: PIL image -> float tensor [3, height, width].
 
         Args:
             model: a created model, or a name.
             pretrained: with a name, the tag whose preprocessing holds.
-        """
-        from registry_core.preprocess.inference import InferenceTransform
+            train: the random transform of training.
+            augmentation: for training, what is random: keys of AugmentationConfig.
+            **overrides: keys of PreprocessConfig: size, mean, std, interpolation, resize_mode, fill_color.
 
+        Raises:
+            OverrideError: an argument does not validate, or has no effect.
+            LookupFailedError: the name or the tag leads nowhere.
+        """
+        from registry_core.preprocess.make import make_transform
+
+        said = {"preprocess_cfg": overrides} if overrides else {}
         if isinstance(model, str):
             resolved = self.services.resolve(model)
-            found = find_weights(self.services.lookup, resolved, pretrained)
-            config = settle(resolved.config, found.weights if found else None, {}, self._claimed).config
+            found = find_weights(self.services.lookup, resolved, pretrained or False)
+            config = settle(resolved.config, found.weights if found else None, said, self._claimed).config
+        elif pretrained is not None:
+            raise OverrideError(
+                f"pretrained={pretrained!r} goes with a model's name; a created model has the preprocessing of its own "
+                "weights. No transform was made. Leave it out, or give the name."
+            )
         else:
-            config = self.report(model).config
-        return InferenceTransform(config.preprocess_cfg, config.image_size)
+            config = settle(self.report(model).config, None, said, self._claimed).config
+        return make_transform(config, train=train, augmentation=augmentation)
 
     def report(self, model: nn.Module) -> LoadReport:
         """What happened when a model was created.
@@ -214,7 +238,7 @@ class Registry:
         return self.services.claim(raw, origin).config
 
     def _fetch(self, weights: Weights, cache_dir: PathLike | None) -> Fetched:
-        return fetch(weights, self.services.lookup.fetchers(), cache_folder(cache_dir))
+        return self.services.fetch(weights, None if cache_dir is None else Path(cache_dir))
 
     def _findings(
         self, resolved: Resolved, found: FoundWeights | None, pretrained: PathLike | bool | None
@@ -222,7 +246,10 @@ class Registry:
         """What the report says about the choice of the weights."""
         if found is None or isinstance(pretrained, bool) or pretrained is None:
             return []
-        weights = found.weights
+        own = [f"the weights that {resolved.name} brings itself were not read"] if resolved.home else []
+        return own + self._findings_of_given(resolved, found.weights, pretrained)
+
+    def _findings_of_given(self, resolved: Resolved, weights: Weights, pretrained: PathLike) -> list[str]:
         if weights.tag is not None:
             return [f"a file {pretrained!s} is there too; the tag was taken"] if Path(pretrained).exists() else []
         tagged = tag_of(self.services.lookup, resolved, weights.of_tag) if weights.of_tag else None

@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import nn
 
     from registry_core.checkpoint.index import Conversion, LazyTensor
     from registry_core.config import ModelConfig, RawConfig
     from registry_core.factory import Registry
     from registry_core.fetch import Fetcher
+    from registry_core.home import Home
     from registry_core.report import LoadReport
     from registry_core.weights import Weights
 
@@ -51,11 +54,20 @@ def derive_models(base: Mapping[str, RawConfig]) -> Mapping[str, str]:
 
 
 @hookspec
-def resolve_config(name: str, raw: RawConfig | None, registry: Registry) -> ModelConfig | None:
+def resolve_config(name: str, raw: RawConfig | None, registry: Registry, cache_dir: Path | None) -> ModelConfig | None:
     """The config of a model by name (`raw` is None), or the validated form of a raw config that is the plugin's.
 
     A raw config's `architecture` key decides whose it is; plugins with published formats also know theirs without it.
-    A config that is the plugin's but does not validate is a ConfigError, not None.
+    A config that is the plugin's but does not validate is a ConfigError, not None. A plugin that must fetch a config
+    does so through `registry.services.fetch(weights, cache_dir)`.
+    """
+
+
+@hookspec
+def resolve_home(name: str) -> Home | None:
+    """The folder or repository that a name stands for, if it is one; asked of the plugin that brought the name.
+
+    Its weights are the model's where the caller gives no `pretrained`, and tokenizer files are looked for there.
     """
 
 

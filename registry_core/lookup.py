@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from registry_core.config import ModelConfig, RawConfig
@@ -16,6 +17,7 @@ from registry_core.errors import (
     listing,
 )
 from registry_core.fetch import Fetcher
+from registry_core.home import Home
 from registry_core.names import ModelName
 from registry_core.plugins import Plugin, PluginHost
 from registry_core.user_configs import UserConfig, configs_on_path
@@ -37,6 +39,7 @@ class Resolved:
         origin: the user's config file, or where the plugin lives.
         base: the model that it is derived from, if it is.
         qualifier: the plugin that the caller named, if any.
+        home: the folder or repository that the name stands for, if it is one.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Resolved:
     origin: str
     base: str | None = None
     qualifier: str | None = None
+    home: Home | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +106,12 @@ class Lookup:
             own.update(dict.fromkeys((name, tag) for tag in by_base.get(base, ())))
         return sorted(own, key=lambda pair: (pair[0].casefold(), pair[1]))
 
-    def resolve(self, given: str) -> Resolved:
+    def resolve(self, given: str, cache_dir: Path | None = None) -> Resolved:
         """Answer a model name.
+
+        Args:
+            given: the name.
+            cache_dir: where a plugin that fetches configs keeps them; None means the usual folder.
 
         Raises:
             UnknownModelError: no plugin knows it; a broken plugin's error is its cause.
@@ -113,7 +121,9 @@ class Lookup:
         wanted = ModelName.parse(given)
         answers = [
             (plugin, config, plugin.location)
-            for plugin, config in self._ask_typed("resolve_config", ModelConfig, name=wanted.name, raw=None)
+            for plugin, config in self._ask_typed(
+                "resolve_config", ModelConfig, name=wanted.name, raw=None, cache_dir=cache_dir
+            )
         ]
         user = self.user_configs().get(wanted.name)
         if user is not None:
@@ -128,7 +138,9 @@ class Lookup:
         plugin, config, origin = answers[0]
         owner = self.owner(config)
         base = self.derived_models().get(wanted.name)
-        return Resolved(wanted.name, config, plugin, owner, origin, base, wanted.plugin)
+        home = self._home(plugin, wanted.name)
+        origin = str(home.config) if home else origin
+        return Resolved(wanted.name, config, plugin, owner, origin, base, wanted.plugin, home)
 
     def claim(self, raw: RawConfig, origin: str) -> Resolved:
         """Answer a raw config.
@@ -137,7 +149,7 @@ class Lookup:
             ConfigError: no plugin claims it, or the one that does finds it invalid.
             ConflictError: more than one plugin claims it.
         """
-        answers = self._ask_typed("resolve_config", ModelConfig, name=origin, raw=raw)
+        answers = self._ask_typed("resolve_config", ModelConfig, name=origin, raw=raw, cache_dir=None)
         if not answers:
             said = raw.get("architecture")
             about = f"its architecture is {said!r}" if said else f"its keys are {listing(raw)}"
@@ -201,6 +213,15 @@ class Lookup:
         """The errors of broken plugins, as one exception to raise from."""
         errors = [plugin.error for plugin in self._host if plugin.error is not None]
         return errors[0] if len(errors) == 1 else ExceptionGroup("broken plugins", errors) if errors else None
+
+    def _home(self, plugin: Plugin, name: str) -> Home | None:
+        home: object = self._host.ask_one(plugin, "resolve_home", name=name)
+        if home is None or isinstance(home, Home):
+            return home
+        raise PluginError(
+            f"Plugin {plugin} answered its hook resolve_home with a {type(home).__name__}, expected a Home or None. "
+            f"Nothing was built; the fault is in {plugin.location}."
+        )
 
     def _ask_typed(self, hook: str, kind: type | tuple[type, ...], **arguments: Any) -> list[tuple[Plugin, Any]]:
         """Answers of the right type; a plugin that gives another is marked as broken."""

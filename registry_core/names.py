@@ -40,7 +40,7 @@ class ModelName:
                 "`registry.list_models()` returns the names there are."
             )
         plugin, separator, rest = str(given).partition("::")
-        if not separator:
+        if not separator or ":" in plugin or "/" in plugin:  # `::` inside an address qualifies nothing
             plugin, rest = "", str(given)
         # Published papers write ViT-B/32, the configs ViT-B-32. After a scheme a slash is part of an address.
         name = rest if ":" in rest else rest.replace("/", "-")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from registry_core.config import ModelConfig
+from registry_core.home import Home
 from registry_core.render import facts
 
 _SHOWN = 6
@@ -52,6 +53,7 @@ class LoadReport:
         left_to_owner: what the file cannot hold and the owner wrote itself.
         post_load: plugins whose `post_load` ran, in order, with "replaced" where one gave another module.
         notes: anything else worth knowing.
+        home: the folder or repository that the name stands for, if it is one.
     """
 
     name: str
@@ -78,6 +80,7 @@ class LoadReport:
     post_load: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     known_sha256: str = ""
+    home: Home | None = None
 
     @property
     def random(self) -> bool:
@@ -96,6 +99,7 @@ class LoadReport:
         """The report as JSON types, for programs."""
         result = asdict(self)
         result.update(config=self.config.raw(), path=None if self.path is None else str(self.path), random=self.random)
+        result["home"] = None if self.home is None else str(self.home.config)
         return result
 
     def __str__(self) -> str:

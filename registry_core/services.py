@@ -6,10 +6,13 @@ That is how one architecture holds another without knowing whose it is.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from registry_core.cache import cache_folder
 from registry_core.checkpoint.index import Conversion, LazyTensor
 from registry_core.config import ModelConfig, RawConfig
+from registry_core.fetch import Fetched, fetch
 from registry_core.lookup import Lookup, Resolved
 from registry_core.plugins import PluginHost
 from registry_core.tags import tag_of
@@ -34,13 +37,13 @@ class Services:
         self.lookup = Lookup(self.host, registry)
         self._registry = registry
 
-    def resolve(self, name: str) -> Resolved:
-        """The config of a name, and who owns it.
+    def resolve(self, name: str, cache_dir: Path | None = None) -> Resolved:
+        """The config of a name, and who owns it; `cache_dir` is where a config that must be fetched is kept.
 
         Raises:
             UnknownModelError, ConflictError, ConfigError: see Lookup.resolve.
         """
-        return self.lookup.resolve(name)
+        return self.lookup.resolve(name, cache_dir)
 
     def claim(self, raw: RawConfig, origin: str) -> Resolved:
         """The config that a raw config is, and who owns it.
@@ -53,6 +56,14 @@ class Services:
     def find_tag(self, name: str, tag: str) -> Weights | None:
         """The weights of a model's tag, or None; paths are not looked at."""
         return tag_of(self.lookup, self.resolve(name), tag)
+
+    def fetch(self, weights: Weights, cache_dir: Path | None = None) -> Fetched:
+        """Bring the bytes of the first source that can be had; of weights, or of any other file.
+
+        Raises:
+            FetchError: no source gave it.
+        """
+        return fetch(weights, self.lookup.fetchers(), cache_folder(cache_dir))
 
     def build(self, config: ModelConfig, tower: str | None) -> nn.Module:
         """The module that a config's owner makes of it."""

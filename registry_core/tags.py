@@ -22,7 +22,8 @@ def find_weights(
     Args:
         lookup: asks the plugins.
         resolved: the model.
-        pretrained: a tag or a path; a path object is never taken for a tag. None, False and "" mean no weights.
+        pretrained: a tag or a path; a path object is never taken for a tag. None means the weights that the name
+            brings itself, if it does; False and "" mean no weights.
         weights_of: the tag whose file a path is.
 
     Raises:
@@ -32,6 +33,8 @@ def find_weights(
     """
     if pretrained is True:
         raise OverrideError(f"pretrained=True names no weights. Give a tag of {resolved.name}, or a path.")
+    if pretrained is None and weights_of is None and resolved.home is not None:
+        return FoundWeights(resolved.home.weights(), resolved.plugin)
     if not pretrained:
         if weights_of is not None:
             raise OverrideError(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from registry_core.config import RawConfig
 from registry_core.errors import ConfigError
+from registry_core.names import ModelName
 
 ENVIRONMENT = "REGISTRY_CORE_CONFIG_PATH"
 
@@ -28,20 +29,29 @@ def read_config(source: str | os.PathLike[str] | Mapping[str, object], name: str
     Both forms in use are read: the bare config, and the hub's `{"model_cfg": ..., "preprocess_cfg": ...}`.
 
     Raises:
-        ConfigError: no readable JSON object, or a mapping without a name.
+        ConfigError: no readable JSON object, a mapping without a name, or a name that create() would take apart.
     """
     if isinstance(source, Mapping):
         if not name:
             raise ConfigError("A config given as a mapping needs a name: add_config(mapping, name='my-model').")
-        return name, UserConfig(_flat(source), "(mapping)")
+        return _reachable(name), UserConfig(_flat(source), "(mapping)")
     path = Path(source).expanduser()
+    return _reachable(name or path.stem), UserConfig(read_raw(path), str(path))
+
+
+def read_raw(path: Path) -> RawConfig:
+    """The raw config in a JSON file of either form.
+
+    Raises:
+        ConfigError: it holds no readable JSON object.
+    """
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} could not be read as a JSON config: {error}. No model was added.") from error
     if not isinstance(raw, dict):
         raise ConfigError(f"{path} holds a JSON {type(raw).__name__}, expected an object. No model was added.")
-    return name or path.stem, UserConfig(_flat(raw), str(path))
+    return _flat(raw)
 
 
 def configs_on_path() -> dict[str, UserConfig]:
@@ -65,10 +75,23 @@ def configs_on_path() -> dict[str, UserConfig]:
     return found
 
 
+def _reachable(name: str) -> str:
+    """A name that leads back to its config."""
+    if not name.strip() or ":" in name or ModelName.parse(name).name != name:
+        raise ConfigError(
+            f"A model cannot be named {name!r}: '/' is an old spelling of '-', and ':' ends a scheme's or a plugin's "
+            "name. No model was added. Give it another name, such as 'my-model'."
+        )
+    return name
+
+
 def _flat(raw: Mapping[str, object]) -> RawConfig:
     """The hub's nested form as one flat config; the bare form as it is."""
     inner = raw.get("model_cfg")
     if not isinstance(inner, Mapping):
         return dict(raw)
     beside = {key: raw[key] for key in ("architecture", "preprocess_cfg") if key in raw}
+    preprocess = beside.get("preprocess_cfg")
+    if isinstance(preprocess, Mapping):  # null says nothing there, as it does not in open_clip
+        beside["preprocess_cfg"] = {key: value for key, value in preprocess.items() if value is not None}
     return {**inner, **beside}

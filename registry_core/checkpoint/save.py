@@ -1,11 +1,15 @@
-"""A model's tensors into a folder that reads back: config as JSON, weights as safetensors."""
+"""A model's tensors into a folder that reads back: config as JSON, weights as safetensors, the tokenizer's files."""
 
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from registry_core.errors import BuildError
+from registry_core.weights import LocalFile
 
 if TYPE_CHECKING:
     import torch
@@ -16,33 +20,65 @@ if TYPE_CHECKING:
 CONFIG_FILENAME = "open_clip_config.json"
 WEIGHTS_FILENAME = "open_clip_model.safetensors"
 
+# What transformers writes for a tokenizer, whatever its kind.
+TOKENIZER_FILENAMES = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
+    "merges.txt", "vocab.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model",
+)  # fmt: skip
+
 
 def save_model(model: nn.Module, report: LoadReport, folder: Path) -> Path:
-    """Write both files; each is complete or not there. Returns the folder."""
+    """Write the files, each complete or not there, the config last. Returns the folder.
+
+    Raises:
+        BuildError: the model is an empty shell, or the folder cannot be made.
+    """
     from safetensors.torch import save_file
 
-    folder.mkdir(parents=True, exist_ok=True)
+    tensors = distinct_tensors(model, report.name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BuildError(f"{report.name} was not saved: {folder} cannot be made a folder ({error}).") from error
     with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as temporary:
-        weights, config = Path(temporary) / WEIGHTS_FILENAME, Path(temporary) / CONFIG_FILENAME
-        save_file(distinct_tensors(model), weights, metadata={"format": "pt"})
-        config.write_text(json.dumps(_config(report), indent=2) + "\n", encoding="utf-8")
-        weights.replace(folder / WEIGHTS_FILENAME)
-        config.replace(folder / CONFIG_FILENAME)
+        new = Path(temporary)
+        save_file(tensors, new / WEIGHTS_FILENAME, metadata={"format": "pt"})
+        for path in _tokenizer_files(report):
+            shutil.copyfile(path, new / path.name)
+        (new / CONFIG_FILENAME).write_text(json.dumps(_config(report), indent=2) + "\n", encoding="utf-8")
+        for path in sorted(new.iterdir(), key=lambda path: path.name == CONFIG_FILENAME):
+            path.replace(folder / path.name)
     return folder
 
 
-def distinct_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
+def distinct_tensors(model: nn.Module, name: str) -> dict[str, torch.Tensor]:
     """The state dict with each shared tensor under its first name only, on the CPU and contiguous.
 
     Loading gives the other names back, since they are the same parameter in the model.
+
+    Raises:
+        BuildError: tensors without memory; `name` is the model's, for the message.
     """
     seen: set[int] = set()
     distinct = {}
-    for name, tensor in model.state_dict(keep_vars=True).items():
+    for key, tensor in model.state_dict(keep_vars=True).items():
+        if tensor.is_meta:
+            raise BuildError(
+                f"{name} was not saved: its {key} has no values, since device='meta' makes an empty shell. Create it "
+                "on a real device."
+            )
         if id(tensor) not in seen:
             seen.add(id(tensor))
-            distinct[name] = tensor.detach().cpu().contiguous()
+            distinct[key] = tensor.detach().cpu().contiguous()
     return distinct
+
+
+def _tokenizer_files(report: LoadReport) -> list[Path]:
+    """Those that lie in the folder that the model is from; a tokenizer from elsewhere is found again by its name."""
+    if report.home is None:
+        return []
+    sources = [report.home.file(name) for name in TOKENIZER_FILENAMES]
+    return [source.path for source in sources if isinstance(source, LocalFile) and source.path.is_file()]
 
 
 def _config(report: LoadReport) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from registry_core.config import PreprocessConfig
-from registry_core.errors import BuildError
+from registry_core.preprocess.pictures import as_picture, check_resized, to_rgb, torchvision_functional
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -29,15 +29,11 @@ class InferenceTransform:
 
         Raises:
             BuildError: pillow or torchvision is not installed.
+            InputError: no picture, one of a mode that cannot become RGB, or one too narrow to keep its aspect ratio.
         """
-        try:
-            from torchvision.transforms import functional
-        except ImportError as error:
-            raise BuildError(
-                f"Preprocessing pictures needs pillow and torchvision, and {error.name} is not installed. "
-                "Install them: pip install 'registry_core[image]'."
-            ) from error
-        rgb = _STEPS[self.config.resize_mode](functional, image, self.size, self.config).convert("RGB")
+        functional = torchvision_functional()
+        picture = as_picture(image)
+        rgb = to_rgb(_STEPS[self.config.resize_mode](functional, picture, self.size, self.config))
         tensor: Tensor = functional.normalize(functional.to_tensor(rgb), self.config.mean, self.config.std)
         return tensor
 
@@ -54,21 +50,24 @@ def _mode(functional: Any, config: PreprocessConfig) -> Any:
     return functional.InterpolationMode.BILINEAR if bilinear else functional.InterpolationMode.BICUBIC
 
 
-def _scaled(functional: Any, image: Image, ratio: float, config: PreprocessConfig) -> Image:
-    """The picture at `1 / ratio` of its size."""
-    size = [round(image.height / ratio), round(image.width / ratio)]
-    resized: Image = functional.resize(image, size, interpolation=_mode(functional, config))
+def _scaled(functional: Any, image: Image, ratio: float, mode: Any) -> Image:
+    """The picture at `1 / ratio` of its size; a thin one keeps a pixel."""
+    size = [max(1, round(image.height / ratio)), max(1, round(image.width / ratio))]
+    resized: Image = functional.resize(image, size, interpolation=mode)
     return resized
 
 
 def _shortest(functional: Any, image: Image, size: tuple[int, int], config: PreprocessConfig) -> Image:
     """The shorter side to the target, then the centre."""
     height, width = size
+    ratio = min(image.height / height, image.width / width)
+    check_resized(image, [round(image.height / ratio), round(image.width / ratio)])
     if height == width:
         # An int, unlike a ratio, truncates the longer side, as the published numbers were measured.
         resized = functional.resize(image, height, interpolation=_mode(functional, config))
     else:
-        resized = _scaled(functional, image, min(image.height / height, image.width / width), config)
+        # Bicubic whatever the config says: open_clip does so, and a published figure was measured with it.
+        resized = _scaled(functional, image, ratio, functional.InterpolationMode.BICUBIC)
     cropped: Image = functional.center_crop(resized, [height, width])
     return cropped
 
@@ -76,7 +75,7 @@ def _shortest(functional: Any, image: Image, size: tuple[int, int], config: Prep
 def _longest(functional: Any, image: Image, size: tuple[int, int], config: PreprocessConfig) -> Image:
     """The longer side to the target, the rest padded."""
     height, width = size
-    resized = _scaled(functional, image, max(image.height / height, image.width / width), config)
+    resized = _scaled(functional, image, max(image.height / height, image.width / width), _mode(functional, config))
     down, right = max(height - resized.height, 0), max(width - resized.width, 0)
     padding = [right // 2, down // 2, right - right // 2, down - down // 2]  # left, top, right, bottom
     padded: Image = functional.center_crop(functional.pad(resized, padding, fill=config.fill_color), [height, width])

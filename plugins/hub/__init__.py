@@ -1,0 +1,1 @@
+"""The name schemes `hf-hub:org/repo[@revision]` and `local-dir:path`."""

@@ -1,0 +1,28 @@
+"""The hooks of hub. It owns no architecture: the config that it reads is claimed by whose it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from registry_core import Weights, hookimpl
+from registry_core.user_configs import read_raw
+
+from .config import HubRepository, LocalFolder, place_of
+
+if TYPE_CHECKING:
+    from registry_core import ModelConfig, RawConfig, Registry
+
+
+@hookimpl
+def resolve_config(name: str, raw: RawConfig | None, registry: Registry, cache_dir: Path | None) -> ModelConfig | None:
+    place = None if raw is not None else place_of(name)
+    if place is None:
+        return None
+    path = registry.services.fetch(Weights((place.config,)), cache_dir).path
+    return registry.services.claim(read_raw(path), str(place.config)).config
+
+
+@hookimpl
+def resolve_home(name: str) -> LocalFolder | HubRepository | None:
+    return place_of(name)

@@ -1,0 +1,197 @@
+"""Saving and loading again never changes an output: one model of every plugin that builds any."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from registry_core import BuildError, Registry
+from registry_core.checkpoint.save import TOKENIZER_FILENAMES
+from registry_core.config import merged
+
+TEXT = {"context_length": 16, "vocab_size": 600, "width": 32, "heads": 2, "layers": 2}
+CUSTOM = {
+    "embed_dim": 32,
+    "custom_text": True,
+    "init_logit_bias": -10.0,
+    "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8, "pool_type": "avg"},
+    "text_cfg": {**TEXT, "no_causal_mask": True, "pool_type": "last", "proj_bias": True},
+}
+# Plugin -> the names of its models here.
+MODELS = {
+    "openai_clip": ("tiny", "tiny-rn"),
+    "daclip": ("daclip_tiny",),
+    "custom_text_clip": ("tiny-custom",),
+}
+ALL = [name for names in MODELS.values() for name in names]
+
+
+@pytest.fixture
+def registry(registry):
+    registry.add_config(CUSTOM, "tiny-custom")
+    return registry
+
+
+def moved(model):
+    """Values that no initialisation gives: zeros and ones hide what is not saved."""
+    torch.manual_seed(3)
+    with torch.no_grad():
+        for name, tensor in model.state_dict().items():
+            if tensor.is_floating_point():
+                noise = torch.rand if name.endswith("running_var") else torch.randn
+                tensor.add_((noise(tensor.shape) * 0.1).to(tensor.dtype))
+    return model
+
+
+def outputs(model):
+    """Everything that a model gives, also where the control tower of a DA-CLIP has its word."""
+    dtype = model.state_dict()["visual.conv1.weight"].dtype  # of the first layer that a picture meets
+    torch.manual_seed(4)
+    image = torch.randn(2, 3, *model.config.image_size).to(dtype)
+    text = torch.randint(1, 600, (2, 2 * model.config.text_cfg.context_length))
+    with torch.no_grad():
+        result = {"image": model.encode_image(image), "text": model.encode_text(text.chunk(2, -1)[0])}
+        if hasattr(model, "visual_control"):
+            result.update(model(image, text))
+    return result
+
+
+def equal(one, other):
+    left, right = outputs(one), outputs(other)
+    assert left.keys() == right.keys()
+    return all(torch.equal(left[key], right[key]) and left[key].isfinite().all() for key in left)
+
+
+def test_every_plugin_that_builds_models_is_here(registry):
+    builders = {p.name for p in registry.plugins() if "build_model" in p.hooks and p.distribution == "registry_core"}
+    assert builders == set(MODELS), "add a tiny model of the new plugin to MODELS"
+
+
+@pytest.mark.parametrize("name", ALL)
+class TestEveryModel:
+    def test_as_it_is(self, registry, tmp_path, name):
+        model = moved(registry.create(name, False))
+        again = Registry().create(f"local-dir:{registry.save(model, tmp_path / 'saved')}")
+        assert equal(model, again)
+        assert type(again) is type(model)
+        implied = {"preprocess_cfg": {"size": list(model.config.image_size)}}
+        assert registry.report(again).config.raw() == merged(registry.report(model).config.raw(), implied)
+
+    def test_after_overrides(self, registry, tmp_path, name):
+        said = {"image_size": 64 if name == "tiny-custom" else 32, "quick_gelu": True, "context_length": 12}
+        said["preprocess_cfg"] = {"mean": [0.1, 0.2, 0.3], "resize_mode": "longest", "interpolation": "bilinear"}
+        if name == "tiny-rn":
+            del said["quick_gelu"]
+        model = moved(registry.create(name, False, **said))
+        again = Registry().create(f"local-dir:{registry.save(model, tmp_path / 'saved')}")
+        assert equal(model, again)
+        assert repr(registry.preprocess(again)) == repr(registry.preprocess(model))
+        assert repr(registry.preprocess(again, train=True)) == repr(registry.preprocess(model, train=True))
+
+    @pytest.mark.parametrize("precision", ["fp16", "bf16", "pure_bf16"])
+    def test_in_low_precision(self, registry, tmp_path, name, precision):
+        model = moved(registry.create(name, False, precision=precision))
+        folder = registry.save(model, tmp_path / "saved")
+        again = Registry().create(f"local-dir:{folder}", precision=precision)
+        assert {key: value.dtype for key, value in again.state_dict().items()} == {
+            key: value.dtype for key, value in model.state_dict().items()
+        }
+        assert equal(model, again)
+        full = Registry().create(f"local-dir:{folder}")
+        for key, value in model.state_dict().items():
+            assert torch.equal(full.state_dict()[key], value.to(full.state_dict()[key].dtype))
+
+    def test_twice(self, registry, tmp_path, name):
+        model = moved(registry.create(name, False))
+        first = registry.save(model, tmp_path / "first")
+        second = registry.save(registry.create(f"local-dir:{first}"), tmp_path / "second")
+        for file in ("open_clip_config.json", "open_clip_model.safetensors"):
+            assert (first / file).read_bytes() == (second / file).read_bytes()
+
+    @pytest.mark.parametrize("tower", ["image", "text"])
+    def test_one_tower(self, registry, tmp_path, name, tower):
+        whole = moved(registry.create(name, False))
+        folder = registry.save(whole, tmp_path / "whole")
+        half = registry.create(f"local-dir:{folder}", tower=tower)
+        again = registry.create(f"local-dir:{registry.save(half, tmp_path / 'half')}", tower=tower)
+        assert again.state_dict().keys() == half.state_dict().keys()
+        for key, value in half.state_dict().items():
+            assert torch.equal(again.state_dict()[key], value)
+            assert torch.equal(whole.state_dict()[key], value)
+
+
+class TestWhatATagDecided:
+    def test_its_activation_and_preprocessing_are_recorded(self, registry, tmp_path):
+        """The config of ViT-B-32 says GELU; its tag openai says QuickGELU."""
+
+        class Tags:
+            from registry_core import hookimpl
+
+            @hookimpl
+            def list_pretrained(self):
+                return [("tiny", "quick")]
+
+            @hookimpl
+            def resolve_pretrained(self, name, tag):
+                from registry_core import Url, Weights
+
+                stated = {"quick_gelu": True, "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "resize_mode": "squash"}}
+                return (
+                    Weights((Url("http://127.0.0.1:9/x.pt"),), tag, stated)
+                    if (name, tag) == ("tiny", "quick")
+                    else None
+                )
+
+        registry.register(Tags(), "tags")
+        torch.save(moved(registry.create("tiny", False)).state_dict(), tmp_path / "quick.pt")
+        model = registry.create("tiny", tmp_path / "quick.pt", weights_of="quick")
+        plain = registry.create("tiny", tmp_path / "quick.pt")
+        assert not equal(model, plain)
+        again = Registry().create(f"local-dir:{registry.save(model, tmp_path / 'saved')}")
+        assert again.config.quick_gelu
+        assert equal(model, again)
+        assert repr(registry.preprocess(again)) == repr(registry.preprocess(model))
+        assert registry.preprocess(again).config.resize_mode == "squash"
+
+
+class TestTokenizer:
+    def test_its_name_and_options_are_recorded(self, registry, tmp_path):
+        said = {"hf_tokenizer_name": "acme/words", "tokenizer_kwargs": {"clean": "canonicalize"}}
+        model = registry.create("tiny", False, text_cfg=said)
+        again = Registry().create(f"local-dir:{registry.save(model, tmp_path / 'saved')}")
+        assert again.config.text_cfg == model.config.text_cfg
+
+    def test_its_files_go_along(self, registry, tmp_path):
+        first = registry.save(registry.create("tiny", False), tmp_path / "first")
+        for name in ("tokenizer.json", "tokenizer_config.json"):
+            (first / name).write_text(json.dumps({"is": name}))
+        (first / "optimizer.log").write_text("not the model's")
+        second = registry.save(registry.create(f"local-dir:{first}"), tmp_path / "second")
+        assert {path.name for path in second.iterdir()} == {
+            "open_clip_config.json", "open_clip_model.safetensors", "tokenizer.json", "tokenizer_config.json",
+        }  # fmt: skip
+        assert json.loads((second / "tokenizer.json").read_text()) == {"is": "tokenizer.json"}
+        assert "tokenizer.json" in TOKENIZER_FILENAMES
+
+
+class TestMistakes:
+    def test_an_empty_shell_has_nothing_to_save(self, registry, tmp_path):
+        shell = registry.create("tiny", device="meta")
+        with pytest.raises(BuildError, match=r"tiny was not saved: its \S+ has no values, since device='meta'"):
+            registry.save(shell, tmp_path / "saved")
+        assert not (tmp_path / "saved").exists()
+
+    def test_a_folder_that_is_a_file(self, registry, tmp_path):
+        (tmp_path / "saved").write_text("")
+        with pytest.raises(BuildError, match=r"tiny was not saved: .*saved cannot be made a folder"):
+            registry.save(registry.create("tiny", False), tmp_path / "saved")
+
+    def test_saving_over_the_folder_it_is_from(self, registry, tmp_path):
+        folder = registry.save(moved(registry.create("tiny", False)), tmp_path / "saved")
+        (folder / "tokenizer.json").write_text("{}")
+        model = registry.create(f"local-dir:{folder}", mmap=True)
+        assert registry.save(model, folder) == folder
+        assert equal(model, registry.create(f"local-dir:{folder}"))
+        assert (folder / "tokenizer.json").read_text() == "{}"
