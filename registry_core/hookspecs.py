@@ -1,13 +1,16 @@
 """The whole contract with plugins.
 
 A plugin is a light module (or object) whose functions carry `@hookimpl` and are named as below; it takes of the
-arguments those it needs. Arguments may be added here, never removed. Every plugin is asked; where two answer and one
-must, the caller gets a ConflictError that names both, unless the name is qualified as `plugin::name`.
+arguments those it needs. Every plugin is asked; where two answer and one must, the caller gets a ConflictError that
+names both, unless the name is qualified as `plugin::name`.
+
+A plugin may say `REGISTRY_CORE_API = 1`: the version of this contract that it was written for. Hooks and arguments may
+be added here, each time with a new version, never removed or changed; so older plugins keep working.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pluggy
@@ -15,7 +18,8 @@ import pluggy
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from torch import nn
+    from PIL.Image import Image
+    from torch import Tensor, nn
 
     from registry_core.checkpoint.index import Conversion, LazyTensor
     from registry_core.config import ModelConfig, RawConfig
@@ -26,6 +30,8 @@ if TYPE_CHECKING:
     from registry_core.weights import Weights
 
 PROJECT = "registry_core"
+API = 1  # the newest version of the contract
+OLDEST_API = 1  # the oldest that is still served
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
@@ -48,6 +54,11 @@ def derive_models(base: Mapping[str, RawConfig]) -> Mapping[str, str]:
 
     Asked once over all that `list_models` and the user's configs gave, never over derived names.
     """
+
+
+@hookspec
+def describe_models() -> Mapping[str, Mapping[str, str]]:
+    """Further columns for the command line's tables: column -> model name -> text. Any plugin's models may be named."""
 
 
 # Resolving: what a name, a raw config or a tag stands for. None means "not mine".
@@ -100,6 +111,16 @@ def convert_state_dict(
 @hookspec
 def post_load(model: nn.Module, report: LoadReport, registry: Registry) -> nn.Module | None:
     """Finish a loaded model: return None, or a replacement. The owner is asked first, then all others."""
+
+
+@hookspec
+def build_tokenizer(config: ModelConfig) -> Callable[[str | list[str]], Tensor] | None:
+    """From texts to token ids [N, L], int64, where the config alone cannot say it; None leaves it to the core."""
+
+
+@hookspec
+def build_preprocess(config: ModelConfig, train: bool) -> Callable[[Image], Tensor] | None:
+    """From a picture to the image tower's input, where the config alone cannot say it; None leaves it to the core."""
 
 
 # Bytes.

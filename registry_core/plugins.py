@@ -1,7 +1,7 @@
 """Which plugins there are: found through entry points, loaded one by one, each failure kept with its plugin.
 
-pluggy checks and calls the hooks. What it leaves to its host is done here: a plugin that raises at import, asks for an
-argument that does not exist or misspells a hook is listed with its error, and the others work on.
+pluggy checks the hooks. What it leaves to its host is done here: a plugin that raises at import, asks for an argument
+that does not exist or misspells a hook is listed with its error, and the others work on.
 """
 
 from __future__ import annotations
@@ -15,10 +15,16 @@ from typing import Any
 
 import pluggy
 
-from registry_core import hookspecs
-from registry_core.errors import PluginError, RegistryError, did_you_mean
+from registry_core import hookspecs, trace
+from registry_core.admission import NotAdmittedError, admit, api_of, unmarked
+from registry_core.errors import PluginError, RegistryError
+from registry_core.selection import Candidate, Selection
 
 GROUP = "registry_core.plugins"
+OWN = "registry_core"  # this distribution; what it ships is loaded first
+
+# Asked of all for what they have: an error there is no answer to the caller's question, whatever its type.
+_LISTING = frozenset({"list_models", "list_pretrained", "derive_models", "describe_models", "fetchers"})
 
 
 @dataclass(slots=True, eq=False)
@@ -27,9 +33,14 @@ class Plugin:
 
     Attributes:
         name: entry-point name; the qualifier in `plugin::model`.
-        distribution: name of the installed package, or "(registered)" for one registered by hand.
+        distribution: name of the installed package, "(registered)" for one registered by hand, "not installed" for
+            one that a list names and that is not there.
         version: of the distribution.
         location: the module that holds the hooks.
+        file: that module's file.
+        api: version of the hook contract that it was written for; 0 where that is not known.
+        disabled: who switched it off, such as "REGISTRY_CORE_PLUGINS"; empty for one that is asked.
+        notes: what is odd about it, though it works.
         error: why the plugin does not work, or the last failure of one of its hooks.
     """
 
@@ -37,6 +48,10 @@ class Plugin:
     distribution: str
     version: str = ""
     location: str = ""
+    file: str = ""
+    api: int = 0
+    disabled: str = ""
+    notes: list[str] = field(default_factory=list)
     error: Exception | None = None
     hooks: dict[str, pluggy.HookImpl] = field(default_factory=dict, repr=False)
 
@@ -44,6 +59,24 @@ class Plugin:
     def active(self) -> bool:
         """Whether its hooks are asked."""
         return bool(self.hooks)
+
+    @property
+    def state(self) -> str:
+        """In a word or two, for tables."""
+        if self.disabled:
+            return f"switched off by {self.disabled}"
+        if self.error is not None:
+            return "failing" if self.active else "broken"
+        return "works" if self.active else "has no hook"
+
+    def place(self, hook: str) -> str:
+        """File and line of a hook."""
+        code = getattr(inspect.unwrap(self.hooks[hook].function), "__code__", None)
+        return f"{code.co_filename}:{code.co_firstlineno}" if code else self.file
+
+    def says(self, hook: str) -> str:
+        """The first line of a hook's own description, if it has one."""
+        return next(iter((inspect.getdoc(self.hooks[hook].function) or "").splitlines()), "")
 
     def __str__(self) -> str:
         version = f" {self.version}" if self.version else ""
@@ -54,27 +87,36 @@ class PluginHost:
     """The plugins of one Registry.
 
     Args:
-        plugins: modules or objects to use and no others; None means every entry point of the group.
+        plugins: what to use: modules or objects, and words for installed plugins (see registry_core.selection). None
+            means every entry point of the group but those that REGISTRY_CORE_PLUGINS leaves out.
+
+    Raises:
+        PluginError: a given module does not fit the contract, or a word names a plugin that is not installed.
     """
 
     def __init__(self, plugins: Iterable[object] | None = None) -> None:
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
-        self._specs = {name for name, _ in inspect.getmembers(hookspecs, inspect.isfunction)}
         self._plugins: list[Plugin] = []
         self._lock = threading.RLock()
         self._discovered = plugins is not None
-        for plugin in plugins or ():
-            self.register(plugin)
+        given = list(plugins or ())
+        words = [word for word in given if isinstance(word, str)]
+        if words:
+            self._discover(Selection.parse(words, "Registry(plugins=...)"))
+            absent = next((plugin for plugin in self._plugins if not plugin.location), None)
+            if absent is not None and absent.error is not None:
+                raise absent.error
+        for plugin in given:
+            if not isinstance(plugin, str):
+                self.register(plugin)
 
     def __iter__(self) -> Iterator[Plugin]:
-        """Every plugin, the broken ones too, by distribution and name."""
+        """Every plugin, the broken ones and those switched off too, by distribution and name."""
         with self._lock:
             if not self._discovered:
                 self._discovered = True
-                found = entry_points(group=GROUP)
-                for entry_point in sorted(found, key=lambda e: (e.dist.name if e.dist else "", e.name)):
-                    self._load(entry_point)
+                self._discover(Selection.of_environment())
             return iter(list(self._plugins))
 
     def register(self, plugin: object, name: str | None = None) -> Plugin:
@@ -85,8 +127,7 @@ class PluginHost:
         """
         label = name or str(getattr(plugin, "__name__", type(plugin).__name__))
         record = Plugin(label, "(registered)", location=_location(plugin))
-        if self._discovered:  # before discovery, entry points are still to come and give way
-            list(self)
+        list(self)  # entry points come first, so that a name is taken or not whenever this is called
         self._add(record, lambda: plugin)
         if record.error is not None:
             self._plugins.remove(record)
@@ -100,91 +141,112 @@ class PluginHost:
             RegistryError: raised on purpose by a plugin that knows the question to be its own.
         """
         answers = []
-        for plugin in self:
-            if hook in plugin.hooks:
-                try:
-                    answer = self.ask_one(plugin, hook, **arguments)
-                except PluginError as error:
-                    plugin.error = error
-                    continue
-                if answer is not None:
-                    answers.append((plugin, answer))
+        with trace.step(hook, arguments) as step:
+            for plugin in self:
+                if hook in plugin.hooks:
+                    try:
+                        answer = self.ask_one(plugin, hook, **arguments)
+                    except PluginError as error:
+                        plugin.error = error
+                        step.note(plugin, error)
+                        continue
+                    step.note(plugin, answer)
+                    if answer is not None:
+                        answers.append((plugin, answer))
         return answers
 
     def ask_one(self, plugin: Plugin, hook: str, **arguments: Any) -> Any:
         """One plugin's answer, or None where it does not implement the hook.
 
         Raises:
-            PluginError: the hook raised something that is no RegistryError.
+            PluginError: the hook raised something that is no RegistryError; of a listing hook, whatever it raised.
         """
         implementation = plugin.hooks.get(hook)
         if implementation is None:
             return None
         try:
             return implementation.function(*(arguments[name] for name in implementation.argnames))
-        except RegistryError:
-            raise
         except Exception as error:
+            if isinstance(error, RegistryError) and hook not in _LISTING:
+                raise
             raise PluginError(
                 f"Plugin {plugin} failed in its hook {hook}: {type(error).__name__}: {error}. "
                 f"The fault is in {plugin.location}; other plugins are not affected."
             ) from error
 
-    def _load(self, entry_point: EntryPoint) -> None:
-        found = entry_point.dist
-        distribution, version = (found.name, found.version) if found else ("(unknown)", "")
-        record = Plugin(entry_point.name, distribution, version, entry_point.value)
-        self._add(record, entry_point.load)
+    def _discover(self, selection: Selection) -> None:
+        """Load every entry point that is not left out; this distribution's own first, so that none takes their names."""
+        found = [(entry, _candidate(entry)) for entry in entry_points(group=GROUP)]
+        found.sort(key=lambda pair: (pair[1].distribution != OWN, pair[1].distribution, pair[1].name))
+        for entry, about in found:
+            version = entry.dist.version if entry.dist else ""
+            record = Plugin(entry.name, about.distribution, version, entry.value)
+            if selection.refuses(about):
+                record.disabled = selection.source
+                self._plugins.append(record)
+            else:
+                self._add(record, entry.load)
+        for name, message in selection.absent(about for _, about in found).items():
+            self._plugins.append(Plugin(name, "not installed", error=PluginError(message)))
+        self._plugins.sort(key=lambda plugin: (plugin.distribution, plugin.name))
 
     def _add(self, record: Plugin, load: Callable[[], object]) -> None:
-        taken = next((other for other in self._plugins if other.name == record.name), None)
+        taken = next((p for p in self._plugins if p.name == record.name and p.location and not p.disabled), None)
         self._plugins.append(record)
         if taken is not None:
             record.error = PluginError(
-                f"Plugin {record} was not loaded: the name {record.name!r} is already used by {taken}. "
-                "Uninstall one of the two, or rename the entry point of one."
+                f"Plugin {record} was not loaded: the name {record.name!r} is already used by {taken}. Uninstall one of "
+                f"the two, rename the entry point of one, or switch one off: "
+                f"REGISTRY_CORE_PLUGINS='-{taken.distribution}:{record.name}'."
             )
             return
         try:
             plugin = load()
-            self._manager.register(plugin, record.name)
+            record.file = _file(plugin)
+            record.api = api_of(plugin)
+            record.hooks = admit(self._manager, plugin, record.name)
+            record.notes = _notes(plugin, record)
+        except NotAdmittedError as error:
+            record.error = PluginError(f"Plugin {record} was not loaded: {error}. The fault is in {record.location}.")
         except Exception as error:  # noqa: BLE001 - a plugin may raise anything; it is kept and shown
             record.error = PluginError(
-                f"Plugin {record} could not be loaded from {record.location}: {type(error).__name__}: {error}. "
-                "Its models are not available; other plugins are not affected. Repair or uninstall it."
+                f"Plugin {record} could not be loaded from {record.location}: {type(error).__name__}: "
+                f"{' '.join(str(error).split())}. Its models are not available; other plugins are not affected. "
+                f"{_advice(record, error)}"
             )
             record.error.__cause__ = error
-            return
-        self._admit(record, plugin)
 
-    def _admit(self, record: Plugin, plugin: object) -> None:
-        callers = self._manager.get_hookcallers(plugin) or []
-        strangers = [caller.name for caller in callers if caller.name not in self._specs]
-        if strangers:
-            self._manager.unregister(plugin)
-            hints = "; ".join(f"{name!r} is no hook.{did_you_mean(name, self._specs)}" for name in strangers)
-            record.error = PluginError(
-                f"Plugin {record} was not loaded: {hints} The hooks are: {', '.join(sorted(self._specs))}."
-            )
-            return
-        wrappers = [name for name, hook in self._implementations(plugin) if hook.hookwrapper or hook.wrapper]
-        if wrappers:
-            self._manager.unregister(plugin)
-            record.error = PluginError(
-                f"Plugin {record} was not loaded: {', '.join(wrappers)} is a hook wrapper. Each plugin answers for "
-                "itself here; there is no call of all others to wrap."
-            )
-            return
-        record.hooks = dict(self._implementations(plugin))
 
-    def _implementations(self, plugin: object) -> list[tuple[str, pluggy.HookImpl]]:
-        return [
-            (caller.name, implementation)
-            for caller in self._manager.get_hookcallers(plugin) or []
-            for implementation in caller.get_hookimpls()
-            if implementation.plugin is plugin
-        ]
+def _candidate(entry: EntryPoint) -> Candidate:
+    return Candidate(entry.name, entry.dist.name if entry.dist else "(unknown)")
 
 
 def _location(plugin: object) -> str:
     return str(getattr(plugin, "__name__", "")) or f"{type(plugin).__module__}.{type(plugin).__qualname__}"
+
+
+def _file(plugin: object) -> str:
+    """Where the plugin's code is, as far as it can be told."""
+    try:
+        return inspect.getfile(plugin if inspect.ismodule(plugin) or inspect.isclass(plugin) else type(plugin))
+    except (TypeError, OSError):
+        return ""
+
+
+def _notes(plugin: object, record: Plugin) -> list[str]:
+    return [
+        f"{hook} has the name of a hook and is not marked with @hookimpl, so it is never asked; the fault is in "
+        f"{record.location}"
+        for hook in unmarked(plugin, record.hooks)
+    ]
+
+
+def _advice(record: Plugin, error: Exception) -> str:
+    package = record.location.partition(".")[0]
+    if isinstance(error, ModuleNotFoundError) and error.name and error.name.partition(".")[0] != package:
+        needed = error.name.partition(".")[0]
+        return (
+            f"It needs the package {needed!r}, which is not installed here: install {record.distribution} with its "
+            "dependencies, or uninstall it."
+        )
+    return f"The fault is in {record.location}: upgrade, repair or uninstall {record.distribution}."

@@ -1,8 +1,11 @@
-"""The command about plugins."""
+"""The commands about plugins: plugins, doctor, new-plugin."""
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 from registry_core.cli.command import Adder, Answer
 from registry_core.factory import Registry
@@ -12,11 +15,56 @@ from registry_core.render import columns
 def add_commands(add: Adder) -> None:
     """Put the commands of this file on the command line."""
     add("plugins", _plugins, "the plugins found, and what is wrong with those that do not work")
+    add("doctor", _doctor, "check the installation: torch, extras, plugins, clashes, cache")
+    new = add("new-plugin", _new_plugin, "write a package with an architecture of your own, which works at once")
+    new.add_argument("name", help="such as my_clip: the plugin's, its package's and its models' prefix")
+    new.add_argument("--folder", type=Path, help="where to write it; by default a new folder of that name")
 
 
 def _plugins(registry: Registry, options: argparse.Namespace) -> Answer:
+    from registry_core.clashes import find_clashes
+
     del options
     registry.list_models()  # a plugin that fails at its first hook is shown as well
-    rows = [(p.name, p.distribution, p.version, p.location, str(p.error or "")) for p in registry.plugins()]
-    headers = ("plugin", "distribution", "version", "module", "error")
-    return [dict(zip(headers, row, strict=True)) for row in rows], lambda: columns(headers, rows)
+    registry.list_pretrained()
+    clashes = find_clashes(registry.services)
+    data: list[dict[str, Any]] = [
+        {
+            "plugin": p.name,
+            "distribution": p.distribution,
+            "version": p.version,
+            "module": p.location,
+            "file": p.file,
+            "api": p.api or None,
+            "state": p.state,
+            "error": str(p.error or ""),
+            "notes": [*p.notes, *(str(clash) for clash in clashes if p in clash.plugins)],
+        }
+        for p in registry.plugins()
+    ]
+    headers = ("plugin", "distribution", "version", "module", "state", "error", "notes")
+
+    def text() -> str:
+        return columns(headers, ([_cell(row[key]) for key in headers] for row in data))
+
+    return data, text
+
+
+def _cell(value: object) -> str:
+    return "\n".join(value) if isinstance(value, list) else str(value)
+
+
+def _doctor(registry: Registry, options: argparse.Namespace) -> Answer:
+    from registry_core.doctor import describe, examine
+
+    findings = examine(registry)
+    options.exit_status = int(any(finding.state == "problem" for finding in findings))
+    return [asdict(finding) for finding in findings], lambda: describe(findings)
+
+
+def _new_plugin(registry: Registry, options: argparse.Namespace) -> Answer:
+    from registry_core.scaffold import next_steps, write_plugin
+
+    taken = {plugin.name: str(plugin) for plugin in registry.plugins()}
+    written = write_plugin(options.name, options.folder, taken)
+    return {"folder": str(written.folder), "files": [str(file) for file in written.files]}, lambda: next_steps(written)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from registry_core.config import TextConfig
 from registry_core.towers.inputs import check_text
+from registry_core.towers.key_values import Prefix, causal_mask
 from registry_core.towers.layers import BlockOptions, Transformer
 from registry_core.towers.locking import Group, lock_groups
 
@@ -18,6 +20,8 @@ class TextLayers(nn.Module):
     """
 
     low_precision_parameters = ("text_projection",)
+    # Parameters come in the order of the published models, so that optimiser states, which count them, fit too.
+    embedding_first = False
 
     def add_text_layers(self, config: TextConfig, embed_dim: int, *, quick_gelu: bool) -> None:
         """Create the layers, with random values of the published training code's distributions.
@@ -31,23 +35,84 @@ class TextLayers(nn.Module):
         self.context_length = config.context_length
         self.vocab_size = config.vocab_size
         options = BlockOptions.of(config, config.heads, quick_gelu=quick_gelu)
-        # In the order of the published models, so that optimiser states, which count parameters, fit too.
-        self.transformer = Transformer(options, config.layers)
+        if not self.embedding_first:
+            self.transformer = Transformer(options, config.layers)
         self.token_embedding = nn.Embedding(config.vocab_size, config.width)
-        self.positional_embedding = nn.Parameter(torch.empty(config.context_length, config.width))
+        if self.embedding_first:
+            self.transformer = Transformer(options, config.layers)
+        self.cls_emb = nn.Parameter(torch.empty(config.width)) if config.embed_cls else None
+        self.positional_embedding = nn.Parameter(torch.empty(config.positions, config.width))
         self.ln_final = options.layer_norm()
         self.text_projection = _projection(config, embed_dim)
         nn.init.normal_(self.token_embedding.weight, std=0.02)
         nn.init.normal_(self.positional_embedding, std=0.01)
+        if self.cls_emb is not None:
+            nn.init.normal_(self.cls_emb, std=0.01)
         self.transformer.reset_for_text()
 
+    @property
+    def causal(self) -> bool:
+        """Whether each token sees itself and those before it only."""
+        return not self.text_config.no_causal_mask
+
     def encode_tokens(self, text: Tensor) -> tuple[Tensor, Tensor]:
-        """Ids [N, L], int64, L up to the context length -> feature [N, E] and tokens [N, L, C]."""
+        """Ids [N, L], int64, L up to the context length -> feature [N, E] and tokens [N, L, C].
+
+        Tokens are normed, but not beside a class token (`embed_cls`): a decoder goes on from these.
+        """
         check_text(text, self.context_length)
+        x = self._embed(text, 0)
+        if self.cls_emb is None:
+            x = self.ln_final(self.transformer(x, causal=self.causal))
+            return self._project(self._pool(x, text)), x
+        place = self.positions(text.shape[1] + 1)[-1]
+        class_token = (self.cls_emb + place).to(x.dtype).expand(x.shape[0], 1, -1)
+        mask = self._visible(text)[:, None, None]  # [N, 1, 1, L + 1]
+        if self.causal:
+            mask = mask & causal_mask(mask.shape[-1], mask.shape[-1], x.device)
+        x = self.transformer(torch.cat([x, class_token], dim=1), mask=mask)
+        return self._project(self.ln_final(x[:, -1])), x[:, :-1]
+
+    def extend_tokens(self, text: Tensor, prefix: Prefix) -> Tensor:
+        """Further ids [N, L] -> their tokens [N, L, C], as `encode_tokens` gives them for the whole texts.
+
+        Exact where the tower is causal: then no token changes when others follow it. The class token is left out; it
+        comes last, where no token sees it.
+
+        Args:
+            text: the ids that follow those which `prefix` keeps.
+            prefix: the texts' beginning; these ids are added to it.
+        """
+        x, new = self._embed(text, prefix.length), text.shape[1]
+        prefix.length += new
+        mask = causal_mask(new, prefix.length, x.device) if new > 1 else None
+        if self.cls_emb is None:
+            normed: Tensor = self.ln_final(self.transformer(x, mask=mask, prefix=prefix))
+            return normed
+        fresh = self._visible(text)
+        prefix.visible = fresh if prefix.visible is None else torch.cat([prefix.visible, fresh[:, 1:]], dim=1)
+        visible = prefix.visible[:, None, None, :-1]
+        tokens: Tensor = self.transformer(x, mask=visible if mask is None else visible & mask, prefix=prefix)
+        return tokens
+
+    def _embed(self, text: Tensor, start: int) -> Tensor:
+        """Ids [N, L] at the places from `start` on -> [N, L, C]."""
         dtype = self.transformer.dtype
-        x = self.token_embedding(text).to(dtype) + self.positional_embedding[: text.shape[1]].to(dtype)
-        x = self.ln_final(self.transformer(x, causal=not self.text_config.no_causal_mask))
-        return self._project(self._pool(x, text)), x
+        places = self.positions(start + text.shape[1])[start:]
+        embedded: Tensor = self.token_embedding(text).to(dtype) + places.to(dtype)
+        return embedded
+
+    def _visible(self, text: Tensor) -> Tensor:
+        """[N, L + 1], whether each place of ids [N, L] and the class token may be seen by the others.
+
+        The published models were trained with padding hidden one place late: the first place is always seen, and each
+        other one unless the id before it is padding.
+        """
+        return F.pad(text != self.text_config.pad_id, (1, 0), value=True)
+
+    def positions(self, length: int) -> Tensor:
+        """Embeddings [L, C] of the first `length` positions; for architectures that have them otherwise."""
+        return self.positional_embedding[:length]
 
     def _pool(self, x: Tensor, text: Tensor) -> Tensor:
         """The token [N, C] of [N, L, C] that stands for the text."""
@@ -77,14 +142,20 @@ class TextLayers(nn.Module):
         *first, last = self.transformer.resblocks
         blocks: list[Group] = [[block] for block in first]
         top: Group = [] if self.text_projection is None else [self.text_projection]
-        return [[self.token_embedding, self.positional_embedding], *blocks, [last, self.ln_final], top]
+        stem: Group = [self.token_embedding, self.positional_embedding]
+        if self.cls_emb is not None:
+            stem.append(self.cls_emb)
+        return [stem, *blocks, [last, self.ln_final], top]
 
 
 class TextTransformer(TextLayers):
     """Token ids to feature, as a tower of its own.
 
     Attention is causal unless the config says otherwise: what follows the end-of-text token cannot change the feature.
+    With `embed_cls` a class token is put after the text, and is the feature instead.
     """
+
+    embedding_first = True
 
     def __init__(self, config: TextConfig, embed_dim: int, *, quick_gelu: bool) -> None:
         super().__init__()
@@ -106,7 +177,7 @@ class TextTransformer(TextLayers):
 
     def no_weight_decay(self) -> set[str]:
         """Names of parameters that optimisers leave out of weight decay."""
-        return {"positional_embedding"}
+        return {"positional_embedding"} if self.cls_emb is None else {"positional_embedding", "cls_emb"}
 
 
 def _projection(config: TextConfig, embed_dim: int) -> nn.Parameter | nn.Linear | None:

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from registry_core.config import VisionConfig, as_pair
 from registry_core.errors import BuildError
+from registry_core.towers.cross_attention import AttentionalPooler
 from registry_core.towers.inputs import check_image
-from registry_core.towers.layers import BlockOptions, PatchDropout, Transformer
+from registry_core.towers.layers import BlockOptions, LayerNorm, PatchDropout, Transformer
 from registry_core.towers.locking import Group, lock_groups
 from registry_core.towers.positions import sin_cos_2d
 
@@ -20,7 +21,8 @@ from registry_core.towers.positions import sin_cos_2d
 class VisionTransformer(nn.Module):
     """Picture to feature.
 
-    Its three steps are public, so that an architecture can work between them: `embed`, `transformer`, `head`.
+    Its steps are public, so that an architecture can work between them: `embed` (`patches`, then `to_tokens`),
+    `transformer`, `head`.
 
     Args:
         config: a VisionConfig with a number of layers.
@@ -28,7 +30,7 @@ class VisionTransformer(nn.Module):
         quick_gelu: OpenAI's activation.
 
     Raises:
-        BuildError: the config is a ResNet's, or its patches do not fit its picture.
+        BuildError: the config is a ResNet's, its patches do not fit its picture, or its poolers do not fit its width.
     """
 
     low_precision_parameters = ("proj",)
@@ -56,9 +58,29 @@ class VisionTransformer(nn.Module):
         self.patch_dropout = PatchDropout(config.patch_dropout)
         self.ln_pre = nn.Identity() if config.no_ln_pre else options.layer_norm()
         self.transformer = Transformer(options, config.layers)
-        self.ln_post = options.layer_norm()
-        self.proj = nn.Parameter(torch.empty(width, embed_dim))
+        pooled = self._add_poolers(config, embed_dim)
+        self.ln_post = LayerNorm(pooled, eps=options.norm.eps)
+        self.proj = nn.Parameter(torch.empty(pooled, embed_dim))
         self.reset_parameters()
+
+    def _add_poolers(self, config: VisionConfig, embed_dim: int) -> int:
+        """Create the attentional poolers that the config asks for, and return the width of what is pooled."""
+        self.attn_pool: AttentionalPooler | None = None
+        self.attn_pool_contrastive: AttentionalPooler | None = None
+        if not config.attentional_pool:
+            return config.width
+        heads = config.attn_pooler_heads
+        self.attn_pool = AttentionalPooler(embed_dim, config.width, heads, config.attn_pooler_queries)
+        if config.attentional_pool is not True:
+            # One norm serves both what is pooled and the result.
+            if config.width != embed_dim:
+                raise BuildError(
+                    f"attentional_pool={config.attentional_pool!r} needs a tower as wide as the embedding, got "
+                    f"width={config.width} and embed_dim={embed_dim}. Nothing was built. Make them equal, or take "
+                    "attentional_pool=true."
+                )
+            self.attn_pool_contrastive = AttentionalPooler(embed_dim, config.width, heads, 1)
+        return embed_dim
 
     def reset_parameters(self) -> None:
         """Random values with the distributions of the published training code."""
@@ -71,8 +93,16 @@ class VisionTransformer(nn.Module):
 
     def embed(self, image: Tensor) -> Tensor:
         """[N, 3, height, width] -> tokens [N, 1 + L, C], the class token first."""
+        return self.to_tokens(self.patches(image))
+
+    def patches(self, image: Tensor) -> Tensor:
+        """[N, 3, height, width] -> patch embeddings [N, L, C], without positions."""
         check_image(image, self.image_size)
-        patches = self.conv1(image).flatten(2).transpose(1, 2)  # [N, L, C]
+        patches: Tensor = self.conv1(image).flatten(2).transpose(1, 2)
+        return patches
+
+    def to_tokens(self, patches: Tensor) -> Tensor:
+        """Patch embeddings [N, L, C] -> tokens [N, 1 + L, C]: class token, positions, dropout, norm."""
         class_token = self.class_embedding.to(patches.dtype).expand(patches.shape[0], 1, -1)
         tokens = torch.cat([class_token, patches], dim=1)
         tokens = tokens + self.positional_embedding.to(tokens.dtype)
@@ -82,20 +112,33 @@ class VisionTransformer(nn.Module):
     def head(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens [N, 1 + L, C] after the blocks -> feature [N, E] and the patch tokens [N, L, C].
 
-        With `pool_type="none"` nothing is pooled and both have all tokens.
+        With `pool_type="none"` nothing is pooled and both have all tokens. With attentional pooling the tokens are
+        those that the queries found, of width E.
         """
+        if self.attn_pool is not None and self.attn_pool_contrastive is not None:
+            normed = self.ln_post(tokens)
+            found = self.attn_pool(normed)
+            contrastive = self.attn_pool_contrastive(normed if self.config.attentional_pool == "parallel" else found)
+            return contrastive[:, 0] @ self.proj, found
+        if self.attn_pool is not None:
+            pooled, rest = self._pool(self.ln_post(self.attn_pool(tokens)))
+            return pooled @ self.proj, rest
         if not self.config.final_ln_after_pool:
             tokens = self.ln_post(tokens)
-        match self.config.pool_type:
-            case "tok":
-                pooled, rest = tokens[:, 0], tokens[:, 1:]
-            case "avg":
-                pooled, rest = tokens[:, 1:].mean(dim=1), tokens[:, 1:]
-            case "none":
-                pooled = rest = tokens
+        pooled, rest = self._pool(tokens)
         if self.config.final_ln_after_pool:
             pooled = self.ln_post(pooled)
         return pooled @ self.proj, rest
+
+    def _pool(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Of [N, 1 + L, C], what stands for the picture, and the rest."""
+        match self.config.pool_type:
+            case "tok":
+                return tokens[:, 0], tokens[:, 1:]
+            case "avg":
+                return tokens[:, 1:].mean(dim=1), tokens[:, 1:]
+            case "none":
+                return tokens, tokens
 
     def forward(self, image: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """[N, 3, height, width] -> feature [N, E]; with the patch tokens if the config asks for `output_tokens`."""
@@ -108,7 +151,8 @@ class VisionTransformer(nn.Module):
         *first, last = self.transformer.resblocks
         blocks: list[Group] = [[block] for block in first]
         stem: Group = [self.conv1, self.class_embedding, self.positional_embedding, self.ln_pre]
-        lock_groups([stem, *blocks, [last, self.ln_post], [self.proj]], unlocked_groups)
+        poolers = [pooler for pooler in (self.attn_pool, self.attn_pool_contrastive) if pooler is not None]
+        lock_groups([stem, *blocks, [last, *poolers, self.ln_post], [self.proj]], unlocked_groups)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Trade time for memory in training."""

@@ -1,0 +1,27 @@
+"""The contract suite on the plugins that come with the package."""
+
+from __future__ import annotations
+
+from registry_core.testing import ArchitectureContract
+
+SMALL = {
+    "embed_dim": 24,
+    "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 16},
+    "text_cfg": {"context_length": 12, "vocab_size": 100, "width": 32, "heads": 2, "layers": 2},
+}
+
+
+class TestOpenaiClip(ArchitectureContract):
+    plugin = "openai_clip"
+    small = SMALL
+
+
+class TestDaclip(ArchitectureContract):
+    plugin = "daclip"
+    small = {**SMALL, "base_architecture": "openai_clip"}
+    most_on_meta = 4
+
+    def forward(self, model, pictures, texts):
+        import torch
+
+        return model(pictures, torch.cat([texts, texts], dim=-1))
