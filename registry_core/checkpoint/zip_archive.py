@@ -1,6 +1,6 @@
-"""torch.save's zip archives and TorchScript archives, both read as data.
+"""Checkpoints that are zips: torch.save's and TorchScript's archives, read as data, and NumPy's (npz.py).
 
-Either is a zip of stored (uncompressed) records: `data.pkl` describes the objects, `data/<key>` hold the storages.
+The first two are a zip of stored (uncompressed) records: `data.pkl` describes the objects, `data/<key>` hold the storages.
 https://pytorch.org/docs/stable/notes/serialization.html
 """
 
@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+from registry_core.checkpoint import npz
 from registry_core.checkpoint.file import CheckpointFile
 from registry_core.checkpoint.index import ITEM_SIZES, LazyTensor, Stored
 from registry_core.checkpoint.unpickle import ScriptObject, StorageRef, TensorRef, read_pickle
@@ -33,30 +34,27 @@ def read_contents(file: CheckpointFile) -> tuple[str, Any]:
         CheckpointError: the archive is truncated, damaged or another kind of zip.
     """
     try:
-        return _Archive(file).contents()
-    except CheckpointError:
-        raise
-    except _NoDirectoryError as error:
+        archive = zipfile.ZipFile(file.stream)
+    except zipfile.BadZipFile as error:
         # The directory stands at the end of a zip: a file that starts as one and has none was cut off.
         raise CheckpointError(
             f"{file.path} is truncated: it starts as a zip archive and its directory is not there ({error}); "
             f"the file has {file.size:,} bytes. Nothing was loaded; fetch it again."
         ) from error
+    if npz.is_npz(archive):
+        return "NumPy archive (.npz)", npz.read_contents(file, archive)
+    try:
+        return _Archive(file, archive).contents()
+    except CheckpointError:
+        raise
     except Exception as error:
         raise file.damaged(f"its pickle could not be read ({type(error).__name__}: {error})") from error
 
 
-class _NoDirectoryError(Exception):
-    """The zip has no directory of its records."""
-
-
 class _Archive:
-    def __init__(self, file: CheckpointFile) -> None:
+    def __init__(self, file: CheckpointFile, archive: zipfile.ZipFile) -> None:
         self._file = file
-        try:
-            self._zip = zipfile.ZipFile(file.stream)
-        except zipfile.BadZipFile as error:
-            raise _NoDirectoryError(str(error)) from error
+        self._zip = archive
         pickles = [name for name in self._zip.namelist() if name.count("/") == 1 and name.endswith("/data.pkl")]
         if len(pickles) != 1:
             some = ", ".join(self._zip.namelist()[:5])
