@@ -1,6 +1,6 @@
 """Checkpoints that are zips: torch.save's and TorchScript's archives, read as data, and NumPy's (npz.py).
 
-The first two are a zip of stored (uncompressed) records: `data.pkl` describes the objects, `data/<key>` hold the storages.
+The first two have stored (uncompressed) records: `data.pkl` describes the objects, `data/<key>` hold the storages.
 https://pytorch.org/docs/stable/notes/serialization.html
 """
 
