@@ -29,6 +29,7 @@ from registry_core.errors import (
     InputError,
     IntegrityError,
     LookupFailedError,
+    OfflineError,
     OverrideError,
     PluginError,
     RandomWeightsWarning,
@@ -42,6 +43,7 @@ from registry_core.errors import (
 from registry_core.factory import Registry
 from registry_core.hookspecs import hookimpl
 from registry_core.report import LoadReport
+from registry_core.tables import model_table, tag_table, tag_weights
 from registry_core.weights import HubFile, LocalFile, Source, Url, Weights, local_weights
 
 __version__ = "0.1.0"
@@ -68,6 +70,7 @@ __all__ = [
     "LocalFile",
     "LookupFailedError",
     "ModelConfig",
+    "OfflineError",
     "OverrideError",
     "PluginError",
     "PreprocessConfig",
@@ -89,5 +92,8 @@ __all__ = [
     "Weights",
     "hookimpl",
     "local_weights",
+    "model_table",
     "registry",
+    "tag_table",
+    "tag_weights",
 ]

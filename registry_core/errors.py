@@ -12,6 +12,7 @@
     |-- BuildError ............ a model that cannot be built, or a tower that is absent
     |-- InputError ............ a tensor of a shape that the model does not take
     |-- FetchError ............ bytes that could not be brought here
+    |   |-- OfflineError            they are not here, and the network is forbidden
     |   `-- IntegrityError          bytes that are not the expected ones
     `-- CheckpointError ....... a file that cannot be read as a checkpoint
         |-- UnsafeCheckpointError   reading it would run code
@@ -75,6 +76,10 @@ class InputError(RegistryError, ValueError):
 
 class FetchError(RegistryError):
     """Bytes that could not be brought to this machine."""
+
+
+class OfflineError(FetchError):
+    """Bytes that are not on this machine, while REGISTRY_CORE_OFFLINE or HF_HUB_OFFLINE forbids the network."""
 
 
 class IntegrityError(FetchError):

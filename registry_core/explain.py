@@ -110,7 +110,7 @@ def explain(
         str(resolved.plugin),
         str(resolved.owner),
         _origin(services, resolved),
-        resolved.base,
+        _base(services, resolved),
         settled.config,
         str(weights) if weights else "none asked for: random values",
         _answered(found),
@@ -165,12 +165,18 @@ def _lines(steps: Iterable[Step]) -> Iterator[tuple[str, str, str, str, str]]:
         yield from (("", "", *other) for other in others)
 
 
+def _base(services: Services, resolved: Resolved) -> str | None:
+    """The model that it is derived from, if it is. Every plugin's list is looked at, so that only explaining asks."""
+    return services.lookup.derived_models().get(resolved.name)
+
+
 def _origin(services: Services, resolved: Resolved) -> str:
     """The file that the config is from: the user's, the plugin's table, or else the plugin's code."""
     if resolved.home is not None:
         return resolved.origin
-    if resolved.base is not None:
-        return _origin(services, services.resolve(resolved.base))
+    base = _base(services, resolved)
+    if base is not None:
+        return _origin(services, services.resolve(base))
     table = services.host.ask_one(resolved.plugin, "list_models") or {}
     return str(getattr(table, "origin", resolved.origin)) if resolved.name in table else resolved.origin
 

@@ -8,19 +8,21 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from registry_core.cache import cache_folder
 from registry_core.config import ModelConfig, RawConfig
 from registry_core.errors import OverrideError, RandomWeightsWarning, RegistryError, TakenNameError
-from registry_core.fetch import Fetched
+from registry_core.fetch import FetchContext, Fetched, Progress
 from registry_core.lookup import FoundWeights, Resolved
 from registry_core.names import ModelName
 from registry_core.plugins import Plugin
 from registry_core.services import Services
 from registry_core.settle import settle
-from registry_core.tags import confirm, find_weights, tag_of
+from registry_core.tags import confirm, find_weights, tag_of, tower_files
 from registry_core.user_configs import read_config
 from registry_core.weights import Weights
 
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from registry_core.report import LoadReport
 
 PathLike = str | os.PathLike[str]
+_TOWERS = ("image", "text")
 
 
 class Registry:
@@ -56,6 +59,8 @@ class Registry:
         strict: bool = True,
         mmap: bool = False,
         weights_of: str | None = None,
+        image_weights: PathLike | None = None,
+        text_weights: PathLike | None = None,
         cache_dir: PathLike | None = None,
         **overrides: Any,
     ) -> nn.Module:
@@ -72,6 +77,8 @@ class Registry:
                 filled with random values and reported.
             mmap: map the user's file instead of reading it: faster, but changing the file then breaks the model.
             weights_of: with a path, the tag whose file it is; that tag's preprocessing and activation then hold.
+            image_weights, text_weights: a checkpoint for that tower alone, which goes over what `pretrained` gave: the
+                tower's own state dict, or a whole model's of which only the tower is read.
             cache_dir: where downloads are kept, instead of the usual folder.
             **overrides: config keys: image_size, context_length, quick_gelu, patch_dropout, init_logit_scale,
                 init_logit_bias, nonscalar_logit_scale, or nested in vision_cfg, text_cfg, preprocess_cfg.
@@ -83,17 +90,18 @@ class Registry:
             CheckpointError: the file is no checkpoint, unsafe, or another model's.
             PluginError: a plugin failed.
         """
-        from registry_core.assembly import Order, assemble
-
         resolved = self.services.resolve(name, None if cache_dir is None else Path(cache_dir))
         if pretrained is None and str(device) == "meta":  # an empty shell holds no weights, its name's own neither
             pretrained = False
         found = find_weights(self.services.lookup, resolved, pretrained, weights_of)
+        towers = tower_files(image=image_weights, text=text_weights)
         settled = settle(resolved.config, found.weights if found else None, overrides, self._claimed)
-        order = Order(resolved, settled, found, str(device), precision, tower, strict, mmap).checked()
-        fetched = None if found is None else self._fetch(found.weights, cache_dir)
+        from registry_core.assembly import Order, assemble  # torch: a wrong name or tag need not wait for it
+
+        order = Order(resolved, settled, found, str(device), precision, tower, strict, mmap, towers).checked()
+        fetched = None if found is None else self._fetch(resolved, found.weights, cache_dir)
         findings = self._findings(resolved, found, pretrained)
-        if found is None and device != "meta" and pretrained is not False:
+        if found is None and device != "meta" and pretrained is not False and len(towers) < len(_TOWERS):
             _warn_of_random_weights(resolved.name)
         model = assemble(self, order, fetched)
         self.report(model).notes += findings
@@ -127,17 +135,36 @@ class Registry:
 
         return explain(self.services, name, pretrained, overrides)
 
-    def download(self, name: str, tag: str | None = None, cache_dir: PathLike | None = None) -> Path:
+    def download(
+        self,
+        name: str,
+        tag: str | None = None,
+        cache_dir: PathLike | None = None,
+        *,
+        to: PathLike | None = None,
+        progress: Progress | None = None,
+    ) -> Path:
         """Bring a tag's file, or without a tag the weights that the name brings itself, into the cache: their path.
+
+        Args:
+            name: the model's.
+            tag: of the weights.
+            cache_dir: where downloads are kept, instead of the usual folder.
+            to: a folder to carry to another machine, where it serves as a cache. What is in the cache is copied.
+            progress: called with the file's name, the bytes that are here and the bytes in all, or None.
 
         Raises:
             UnknownModelError, UnknownWeightsError, FetchError: as for `create`.
         """
-        resolved = self.services.resolve(name, None if cache_dir is None else Path(cache_dir))
+        place = cache_dir if to is None else to
+        resolved = self.services.resolve(name, None if place is None else Path(place))
         found = find_weights(self.services.lookup, resolved, tag)
         if found is None:
             raise OverrideError(f"download needs a tag of {name}, got {tag!r}.")
-        return self._fetch(found.weights, cache_dir).path
+        context = FetchContext(cache_folder(place), asked=_asked(resolved, found.weights), progress=progress)
+        if to is not None:
+            context = replace(context, elsewhere=(cache_folder(cache_dir),), borrow=False)
+        return self.services.fetch(found.weights, context=context).path
 
     def preprocess(
         self,
@@ -161,21 +188,29 @@ class Registry:
             OverrideError: an argument does not validate, or has no effect.
             LookupFailedError: the name or the tag leads nowhere.
         """
-        from registry_core.preprocess.make import make_transform
+        from registry_core.preprocess.make import Words, transform_of
 
-        said = {"preprocess_cfg": overrides} if overrides else {}
-        if isinstance(model, str):
-            resolved = self.services.resolve(model)
-            found = find_weights(self.services.lookup, resolved, pretrained or False)
-            config = settle(resolved.config, found.weights if found else None, said, self._claimed).config
-        elif pretrained is not None:
-            raise OverrideError(
-                f"pretrained={pretrained!r} goes with a model's name; a created model has the preprocessing of its own "
-                "weights. No transform was made. Leave it out, or give the name."
-            )
-        else:
-            config = settle(self.report(model).config, None, said, self._claimed).config
-        return make_transform(config, train=train, augmentation=augmentation)
+        return transform_of(self, model, pretrained, Words(train, augmentation, overrides))
+
+    def tokenizer(
+        self, model: nn.Module | str, *, cache_dir: PathLike | None = None, **overrides: Any
+    ) -> Callable[[str | list[str]], Tensor]:
+        """The function from texts to the text tower's input: str or list of str -> int64 tensor [N, L].
+
+        Args:
+            model: a created model, or a name.
+            cache_dir: where transformers keeps what it fetches for tokenizers of the hub.
+            **overrides: context_length, hf_tokenizer_name (a folder, or a repository of the hub), tokenizer_mode, or
+                what the config has as tokenizer_kwargs: clean, reduction_mask, additional_special_tokens, ...
+
+        Raises:
+            LookupFailedError: the name leads nowhere; there is no tokenizer for want of a better one.
+            OverrideError, ConfigError: an option that the tokenizer does not have.
+            BuildError, FetchError: libraries or files that are not there.
+        """
+        from registry_core.tokenizers.make import tokenizer_of
+
+        return tokenizer_of(self, model, None if cache_dir is None else Path(cache_dir), overrides)
 
     def report(self, model: nn.Module) -> LoadReport:
         """What happened when a model was created.
@@ -237,8 +272,9 @@ class Registry:
     def _claimed(self, raw: RawConfig, origin: str) -> ModelConfig:
         return self.services.claim(raw, origin).config
 
-    def _fetch(self, weights: Weights, cache_dir: PathLike | None) -> Fetched:
-        return self.services.fetch(weights, None if cache_dir is None else Path(cache_dir))
+    def _fetch(self, resolved: Resolved, weights: Weights, cache_dir: PathLike | None) -> Fetched:
+        context = FetchContext(cache_folder(cache_dir), asked=_asked(resolved, weights))
+        return self.services.fetch(weights, context=context)
 
     def _findings(
         self, resolved: Resolved, found: FoundWeights | None, pretrained: PathLike | bool | None
@@ -256,6 +292,10 @@ class Registry:
         if tagged is not None:
             return [confirm(Path(pretrained).expanduser(), tagged)]
         return ["activation and preprocessing are the config's: a path states none (weights_of= would)"]
+
+
+def _asked(resolved: Resolved, weights: Weights) -> str:
+    return f"{resolved.name} {weights.tag}" if weights.tag else resolved.name
 
 
 def _warn_of_random_weights(name: str) -> None:

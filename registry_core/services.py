@@ -5,21 +5,23 @@ That is how one architecture holds another without knowing whose it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from registry_core.cache import cache_folder
 from registry_core.checkpoint.index import Conversion, LazyTensor
 from registry_core.config import ModelConfig, RawConfig
-from registry_core.fetch import Fetched, fetch
+from registry_core.errors import PluginError
+from registry_core.fetch import FetchContext, Fetched, fetch
 from registry_core.lookup import Lookup, Resolved
 from registry_core.plugins import PluginHost
 from registry_core.tags import tag_of
 from registry_core.weights import Weights
 
 if TYPE_CHECKING:
-    from torch import nn
+    from PIL.Image import Image
+    from torch import Tensor, nn
 
     from registry_core.factory import Registry
 
@@ -57,13 +59,18 @@ class Services:
         """The weights of a model's tag, or None; paths are not looked at."""
         return tag_of(self.lookup, self.resolve(name), tag)
 
-    def fetch(self, weights: Weights, cache_dir: Path | None = None) -> Fetched:
+    def fetch(self, weights: Weights, cache_dir: Path | None = None, context: FetchContext | None = None) -> Fetched:
         """Bring the bytes of the first source that can be had; of weights, or of any other file.
+
+        Args:
+            weights: their sources are tried.
+            cache_dir: where downloads are kept, instead of the usual folder.
+            context: further circumstances; it names the folder then.
 
         Raises:
             FetchError: no source gave it.
         """
-        return fetch(weights, self.lookup.fetchers(), cache_folder(cache_dir))
+        return fetch(weights, self.lookup.fetchers(), context or FetchContext(cache_folder(cache_dir)))
 
     def build(self, config: ModelConfig, tower: str | None) -> nn.Module:
         """The module that a config's owner makes of it."""
@@ -78,9 +85,47 @@ class Services:
             config: of the model to load into.
             trained: of the model that the tensors were shaped for.
             state: the checkpoint.
+
+        Raises:
+            PluginError: the hook failed, or gave no Conversion.
         """
         owner = self.lookup.owner(config)
         answer = self.host.ask_one(
             owner, "convert_state_dict", config=config, trained=trained, state=state, registry=self._registry
         )
-        return answer if isinstance(answer, Conversion) else Conversion(state)
+        if answer is None:
+            return Conversion(state)
+        if not isinstance(answer, Conversion):
+            raise PluginError(
+                f"Plugin {owner} answered its hook convert_state_dict with a {type(answer).__name__}, expected "
+                f"Conversion. Nothing was loaded; the fault is in {owner.location}."
+            )
+        return answer
+
+    def own_tokenizer(self, config: ModelConfig) -> Callable[[str | list[str]], Tensor] | None:
+        """The tokenizer that a config's owner brings itself, or None where the config says it all.
+
+        Raises:
+            PluginError: the hook failed, or gave nothing that can be called.
+        """
+        return self._own("build_tokenizer", config=config)
+
+    def own_transform(self, config: ModelConfig, *, train: bool) -> Callable[[Image], Tensor] | None:
+        """The transform that a config's owner brings itself, or None where the config says it all.
+
+        Raises:
+            PluginError: the hook failed, or gave nothing that can be called.
+        """
+        return self._own("build_preprocess", config=config, train=train)
+
+    def _own(self, hook: str, *, config: ModelConfig, **arguments: Any) -> Callable[[Any], Tensor] | None:
+        owner = self.lookup.owner(config)
+        answer: Callable[[Any], Tensor] | None = self.host.ask_one(
+            owner, hook, config=config, registry=self._registry, **arguments
+        )
+        if answer is None or callable(answer):
+            return answer
+        raise PluginError(
+            f"Plugin {owner} answered its hook {hook} with a {type(answer).__name__}, expected something that can be "
+            f"called, or None. Nothing was made; the fault is in {owner.location}."
+        )

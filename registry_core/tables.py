@@ -14,7 +14,12 @@ from typing import Any
 from registry_core.weights import HubFile, Source, Url, Weights
 
 # Where a hub repository names no file, these are tried; safe serialisations first.
-HUB_FILENAMES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
+HUB_FILENAMES = (
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
+    "open_clip_model.safetensors.index.json",
+    "open_clip_pytorch_model.bin",
+)
 
 _PREPROCESS_KEYS = ("mean", "std", "interpolation", "resize_mode", "fill_color", "size")
 
@@ -55,7 +60,8 @@ def tag_weights(tag: str, row: Mapping[str, Any]) -> Weights:
     Args:
         tag: the tag's name.
         row: `hf_hub` ("org/repo/file", or "org/repo/" for the usual file names), `url`, `sha256_prefix` (of the file
-            at `url` only), preprocessing keys, and `quick_gelu` where the weights are known to need one or the other.
+            at `url` only), preprocessing keys, `quick_gelu` where the weights are known to need one or the other, and
+            `licence` where it is known.
     """
     sources: list[Source] = []
     if "hf_hub" in row:
@@ -66,7 +72,7 @@ def tag_weights(tag: str, row: Mapping[str, Any]) -> Weights:
     stated: dict[str, Any] = {"preprocess_cfg": {key: row[key] for key in _PREPROCESS_KEYS if key in row}}
     if "quick_gelu" in row:
         stated["quick_gelu"] = row["quick_gelu"]
-    return Weights(tuple(sources), tag, stated)
+    return Weights(tuple(sources), tag, stated, licence=row.get("licence", ""))
 
 
 def _rows(package: str, filename: str) -> list[dict[str, Any]]:

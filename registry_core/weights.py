@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 
 class Source(Protocol):
@@ -48,7 +47,7 @@ class Url:
     @property
     def scheme(self) -> str:
         """The URL's own."""
-        return urlsplit(self.url).scheme
+        return self.url.partition(":")[0].lower()
 
     def __str__(self) -> str:
         return self.url
@@ -88,12 +87,14 @@ class Weights:
         of_tag: for a path, the tag whose file it is said to be.
         stated: raw config keys that the weights are known to need, such as `{"quick_gelu": True}` or a
             `preprocess_cfg`. A key that is not there says nothing.
+        licence: under which they were published, such as "MIT"; empty where it is not known.
     """
 
     sources: tuple[Source, ...]
     tag: str | None = None
     stated: Mapping[str, Any] = field(default_factory=dict)
     of_tag: str | None = None
+    licence: str = ""
 
     def __str__(self) -> str:
         if self.tag is not None:

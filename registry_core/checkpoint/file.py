@@ -35,6 +35,7 @@ class CheckpointFile:
                 f"{path} could not be opened: {error.strerror or error}. Check the path and its permissions."
             ) from error
         self.size = os.fstat(self.stream.fileno()).st_size
+        self._beside: list[CheckpointFile] = []
         self.head = bytes(self.bytes_at(0, min(HEAD_SIZE, self.size)))
 
     def __enter__(self) -> Self:
@@ -44,6 +45,18 @@ class CheckpointFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stream.close()
+        for file in self._beside:
+            file.stream.close()
+
+    def beside(self, name: str) -> CheckpointFile:
+        """Another file of the same folder, open for as long as this one is.
+
+        Raises:
+            CheckpointError: see the class.
+        """
+        file = CheckpointFile(self.path.with_name(name))
+        self._beside.append(file)
+        return file
 
     def bytes_at(self, offset: int, size: int) -> bytearray:
         """Exactly `size` bytes from `offset`, in memory of their own.
@@ -77,7 +90,7 @@ class CheckpointFile:
 
             return tensor_from_bytes(self.bytes_at(stored.offset, stored.size), dtype, shape)
 
-        return LazyTensor(dtype, shape, load, stored)  # type: ignore[arg-type]
+        return LazyTensor(dtype, shape, load, Stored(stored.offset, stored.size, self))  # type: ignore[arg-type]
 
     def truncated(self, needed: int) -> CheckpointError:
         """The error for a file that ends too early."""

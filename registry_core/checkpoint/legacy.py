@@ -33,12 +33,16 @@ def read_contents(file: CheckpointFile) -> Any:
             saved = torch.load(stream, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         # Torch's own message recommends weights_only=False first; only the name that it refused is passed on.
-        asked = re.search(r"GLOBAL ([\w.]+)", str(error))
+        asked = re.search(r"GLOBAL ([\w.]*\w) ", str(error))
+        if asked is None:
+            raise file.damaged(
+                "legacy torch file, its pickle is cut off or of a kind that torch does not read as data"
+            ) from error
         raise UnsafeCheckpointError(
             f"{file.path} is a legacy torch file (before torch 1.6) that holds more than tensors: it asks for "
-            f"{f'`{asked[1]}`' if asked else 'an operation that is not allowed'} while it is unpickled. Loading it "
-            "would run code that comes with the file. Nothing was run and nothing was loaded. If you trust its "
-            "author, open it where it was made and save `model.state_dict()` alone, best as .safetensors."
+            f"`{asked[1]}` while it is unpickled. Loading it would run code that comes with the file. Nothing was run "
+            "and nothing was loaded. If you trust its author, open it where it was made and save "
+            "`model.state_dict()` alone, best as .safetensors."
         ) from error
     except Exception as error:
         raise file.damaged(f"legacy torch file, {type(error).__name__}: {_first_line(error)}") from error

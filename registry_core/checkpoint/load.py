@@ -46,12 +46,14 @@ class LoadOptions:
         mapped: map the file instead of reading it into private memory.
         ignored: names in the file that belong to a tower that was not asked for.
         fresh: builds the same model with random values, for what a lenient load leaves unwritten.
+        only: names to write, where the file is for a part of the model; None means all.
     """
 
     strict: bool
     mapped: bool
     ignored: frozenset[str]
     fresh: Callable[[], nn.Module]
+    only: frozenset[str] | None = None
 
 
 def load_state(
@@ -62,7 +64,7 @@ def load_state(
     Args:
         model: parameters keep their identity, dtype and aliases; their memory is replaced.
         conversion: the tensors under the model's names.
-        file: open, for the bulk reads.
+        file: the one that was asked for, for messages.
         options: see LoadOptions.
         name: the model's name, for messages.
 
@@ -71,7 +73,7 @@ def load_state(
             parameter hold different values.
     """
     outcome = LoadOutcome()
-    chosen = _match(model, conversion, options.ignored, outcome)
+    chosen = _match(model, conversion, options, outcome)
     if options.strict and (outcome.missing or outcome.unexpected or outcome.misshaped):
         raise StateDictError(_explain(outcome, len(chosen), name, str(file.path)))
     if not chosen:
@@ -79,24 +81,26 @@ def load_state(
             f"No tensor of {file.path} is one of {name}'s. {_explain(outcome, 0, name, str(file.path))}"
         )
     with torch.no_grad():
-        _write(chosen, file, mapped=options.mapped)
+        _write(chosen, mapped=options.mapped)
         if outcome.missing or outcome.misshaped:
             _fill(model, {*outcome.missing, *outcome.misshaped}, options.fresh())
     return outcome
 
 
 def _match(
-    model: nn.Module, conversion: Conversion, ignored: frozenset[str], outcome: LoadOutcome
+    model: nn.Module, conversion: Conversion, options: LoadOptions, outcome: LoadOutcome
 ) -> list[tuple[torch.Tensor, LazyTensor]]:
     """Pair each of the model's tensors with the file's; note what has no partner."""
     names_of: dict[int, list[str]] = {}
     targets: dict[int, torch.Tensor] = {}
     for name, tensor in model.state_dict(keep_vars=True).items():
+        if options.only is not None and name not in options.only:
+            continue
         names_of.setdefault(id(tensor), []).append(name)
         targets[id(tensor)] = tensor
     state = conversion.state
     known = {name for names in names_of.values() for name in names}
-    outcome.unexpected = [name for name in state if name not in known and name not in ignored]
+    outcome.unexpected = [name for name in state if name not in known and name not in options.ignored]
     chosen = []
     for key, names in names_of.items():
         given = [name for name in names if name in state]
@@ -140,15 +144,20 @@ def _complaint(target: torch.Tensor, lazy: LazyTensor) -> str:
     return ""
 
 
-def _write(chosen: list[tuple[torch.Tensor, LazyTensor]], file: CheckpointFile, *, mapped: bool) -> None:
-    """Put the tensors in place: those stored as needed in bulk, the others one by one."""
-    direct = [pair for pair in chosen if pair[1].stored is not None and dtype_of(pair[1].dtype) == pair[0].dtype]
-    whole = sum(lazy.size for _, lazy in direct) >= _WHOLE * file.size
-    in_bulk = {id(target) for target, _ in direct} if mapped or whole else set()
-    if in_bulk:
-        reader = read_mapped if mapped else read_private
-        for (target, _), tensor in zip(direct, reader(file, [lazy for _, lazy in direct]), strict=True):
-            target.data = tensor
+def _write(chosen: list[tuple[torch.Tensor, LazyTensor]], *, mapped: bool) -> None:
+    """Put the tensors in place: those stored as needed in bulk, file by file, the others one by one."""
+    direct: dict[CheckpointFile, list[tuple[torch.Tensor, LazyTensor]]] = {}
+    for target, lazy in chosen:
+        file = lazy.stored.file if lazy.stored is not None else None
+        if file is not None and dtype_of(lazy.dtype) == target.dtype:
+            direct.setdefault(file, []).append((target, lazy))
+    in_bulk = set()
+    for file, pairs in direct.items():
+        if mapped or sum(lazy.size for _, lazy in pairs) >= _WHOLE * file.size:
+            reader = read_mapped if mapped else read_private
+            for (target, _), tensor in zip(pairs, reader(file, [lazy for _, lazy in pairs]), strict=True):
+                target.data = tensor
+                in_bulk.add(id(target))
     for target, lazy in chosen:
         if id(target) not in in_bulk:
             target.data = lazy.load().to(target.dtype)

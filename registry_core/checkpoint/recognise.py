@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
-from registry_core.checkpoint import legacy, safetensors, zip_archive
+from registry_core.checkpoint import legacy, safetensors, shards, zip_archive
 from registry_core.checkpoint.file import CheckpointFile
-from registry_core.checkpoint.index import CheckpointIndex
+from registry_core.checkpoint.index import CheckpointIndex, LazyTensor
 from registry_core.checkpoint.state_dict import find_state_dict
 from registry_core.errors import CheckpointError, UnsafeCheckpointError
 
@@ -44,6 +44,25 @@ def _is_pickle(head: bytes) -> bool:
     return head[:1] == b"\x80" and head[1:2] in {b"\x02", b"\x03", b"\x04", b"\x05"}
 
 
+_JSON = _Refusal("JSON text, not weights", "A config is added by registry.add_config; name the weights file here.")
+
+
+def _read_json(file: CheckpointFile) -> tuple[str, Any]:
+    """An index of shards, the one kind of JSON that leads to weights."""
+    return shards.read_contents(file, _read_shard) or _refuse(file, _JSON)
+
+
+def _read_shard(file: CheckpointFile) -> tuple[str, dict[str, LazyTensor]]:
+    if file.head.lstrip()[:1] == b"{":  # an index of an index could go round in a circle
+        _refuse(file, _JSON)
+    index = read_index(file)
+    return index.format, dict(index.tensors)
+
+
+def _refuse(file: CheckpointFile, refusal: _Refusal) -> NoReturn:
+    raise refusal.error(f"{file.path} is {refusal.what}. {refusal.advice} Nothing was loaded.")
+
+
 _KINDS: tuple[tuple[Callable[[bytes], bool], _Reader | _Refusal], ...] = (
     (lambda head: not head, _Refusal("an empty file", "An interrupted download leaves one; fetch it again.")),
     (lambda head: head.startswith(b"PK\x03\x04"), zip_archive.read_contents),
@@ -73,10 +92,7 @@ _KINDS: tuple[tuple[Callable[[bytes], bool], _Reader | _Refusal], ...] = (
         lambda head: head.startswith(b"version https://git-lfs"),
         _Refusal("a Git LFS pointer, not the file it points to", "Run `git lfs pull` in its repository."),
     ),
-    (
-        lambda head: head.lstrip()[:1] in {b"{", b"["},
-        _Refusal("JSON text, not weights", "A config is added by registry.add_config; name the weights file here."),
-    ),
+    (lambda head: head.lstrip()[:1] in {b"{", b"["}, _read_json),
     (
         lambda head: head[257:262] == b"ustar",
         _Refusal("a tar archive", "Unpack it and name the checkpoint inside."),
@@ -99,7 +115,7 @@ def read_index(file: CheckpointFile) -> CheckpointIndex:
     for matches, reader in _KINDS:
         if matches(file.head):
             if isinstance(reader, _Refusal):
-                raise reader.error(f"{file.path} is {reader.what}. {reader.advice} Nothing was loaded.")
+                _refuse(file, reader)
             kind, contents = reader(file)
             tensors, notes = find_state_dict(contents, str(file.path))
             return CheckpointIndex(kind, tensors, notes)

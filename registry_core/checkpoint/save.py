@@ -74,11 +74,17 @@ def distinct_tensors(model: nn.Module, name: str) -> dict[str, torch.Tensor]:
 
 
 def _tokenizer_files(report: LoadReport) -> list[Path]:
-    """Those that lie in the folder that the model is from; a tokenizer from elsewhere is found again by its name."""
-    if report.home is None:
+    """Those in the folder that the model is from, or in the one that its config names; the hub's keep their name."""
+    named = report.config.text_cfg.hf_tokenizer_name
+    if named is None:
         return []
-    sources = [report.home.file(name) for name in TOKENIZER_FILENAMES]
-    return [source.path for source in sources if isinstance(source, LocalFile) and source.path.is_file()]
+    config = None if report.home is None else report.home.config
+    folders = [config.path.parent] if isinstance(config, LocalFile) else []
+    for folder in (*folders, Path(named).expanduser()):
+        found = [path for name in TOKENIZER_FILENAMES if (path := folder / name).is_file()]
+        if found:
+            return found
+    return []
 
 
 def _config(report: LoadReport) -> dict[str, Any]:

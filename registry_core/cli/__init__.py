@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 
-from registry_core.cli import models, plugins
+from registry_core.cli import cache, models, plugins
 from registry_core.cli.command import Command
-from registry_core.errors import RegistryError
+from registry_core.errors import PluginError, RegistryError
 from registry_core.factory import Registry
 
-_ROOMS = (models, plugins)
+_ROOMS = (models, cache, plugins)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns 0, or 1 where the registry said no.
+    """Run the command; returns 0, or 1 where the registry said no or a command found a problem.
 
     Args:
         arguments: of the command line; None takes the process's own.
@@ -29,10 +30,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         data, text = options.run(registry, options)
     except RegistryError as error:
-        print(f"registry-core: {error}", file=sys.stderr)  # noqa: T201
+        print("\n  caused by: ".join([f"registry-core: {error}", *_causes(error)]), file=sys.stderr)  # noqa: T201
         return 1
-    print(json.dumps(data, indent=2, default=str) if options.json else text())  # noqa: T201
-    return 0
+    try:
+        print(json.dumps(data, indent=2, default=str) if options.json else text(), flush=True)  # noqa: T201
+    except BrokenPipeError:  # `| head` has seen enough; the interpreter's own flush at exit must not fail again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return int(options.exit_status)
+
+
+def _causes(error: BaseException) -> list[str]:
+    """The registry's own errors behind an error: a broken plugin's, above all."""
+    cause = error.__cause__
+    causes = cause.exceptions if isinstance(cause, BaseExceptionGroup) else (cause,)
+    return [str(each) for each in causes if isinstance(each, PluginError)]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -42,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     def add(name: str, run: Command, about: str) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=about, description=about)
         command.add_argument("--json", action="store_true", help="print JSON instead of a table")
-        command.set_defaults(run=run)
+        command.set_defaults(run=run, exit_status=0)
         return command
 
     for room in _ROOMS:

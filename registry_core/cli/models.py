@@ -7,9 +7,10 @@ import json
 from typing import Any
 
 from registry_core.cli.command import Adder, Answer
-from registry_core.errors import OverrideError
+from registry_core.errors import OverrideError, did_you_mean
 from registry_core.factory import Registry
 from registry_core.render import columns, facts
+from registry_core.settle import FLAT_OVERRIDES, NESTED_OVERRIDES
 
 
 def add_commands(add: Adder) -> None:
@@ -40,7 +41,13 @@ def _list(registry: Registry, options: argparse.Namespace) -> Answer:
     for model, tag in registry.list_pretrained():
         if model in tags:
             tags[model].append(tag)
-    return tags, lambda: columns(("model", "tags"), ((name, _shortened(found)) for name, found in tags.items()))
+    further = registry.services.lookup.descriptions()
+
+    def text() -> str:
+        rows = [(name, _shortened(found), *(c.get(name, "") for c in further.values())) for name, found in tags.items()]
+        return columns(("model", "tags", *further), rows)
+
+    return tags, text
 
 
 def _shortened(tags: list[str], most: int = 3) -> str:
@@ -51,8 +58,11 @@ def _shortened(tags: list[str], most: int = 3) -> str:
 def _show(registry: Registry, options: argparse.Namespace) -> Answer:
     raw = registry.config(options.name).raw()
     tags = [tag for _, tag in registry.list_pretrained(options.name)]
+    name = registry.services.resolve(options.name).name
+    further = {column: texts[name] for column, texts in registry.services.lookup.descriptions().items() if name in texts}
     rows = [(key, _value(value)) for key, value in raw.items()]
-    return {"config": raw, "pretrained": tags}, lambda: facts([*rows, ("tags", "\n".join(tags))])
+    data = {"config": raw, "pretrained": tags, "further": further}
+    return data, lambda: facts([*rows, ("tags", "\n".join(tags)), *further.items()])
 
 
 def _value(value: Any) -> str:
@@ -81,6 +91,9 @@ def _overrides(settings: list[str]) -> dict[str, Any]:
         key, separator, value = setting.partition("=")
         if not separator:
             raise OverrideError(f"--set {setting}: expected KEY=VALUE, such as --set image_size=336.")
+        known = (*FLAT_OVERRIDES, *NESTED_OVERRIDES)
+        if key not in known:
+            raise OverrideError(f"--set {setting}: unknown key.{did_you_mean(key, known)} Keys are {', '.join(known)}.")
         try:
             overrides[key] = json.loads(value)
         except ValueError:

@@ -1,0 +1,167 @@
+"""The commands about files that are fetched: download, and the cache."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from registry_core.cache import Entry, cache_folder, entries, remove, unfinished
+from registry_core.cli.command import Adder, Answer
+from registry_core.errors import FetchError, IntegrityError
+from registry_core.factory import Registry
+from registry_core.render import columns, facts
+
+_UNITS = ("bytes", "KB", "MB", "GB", "TB")
+_SECONDS = (("day", 86_400), ("hour", 3_600), ("minute", 60))
+
+
+def add_commands(add: Adder) -> None:
+    """Put the commands of this file on the command line."""
+    download = add("download", _download, "bring a tag's weights into the cache, or a folder to carry elsewhere")
+    download.add_argument("name")
+    download.add_argument("tag", nargs="?")
+    download.add_argument("--to", metavar="FOLDER", help="a folder that serves another machine as a cache")
+    download.add_argument("--cache-dir", metavar="FOLDER")
+    cache = add("cache", _cache, "list, verify or remove what was downloaded, or say where it is")
+    cache.add_argument("action", choices=tuple(_ACTIONS))
+    cache.add_argument("pattern", nargs="*", help="of paths in the cache or of where they are from, such as '*openai*'")
+    cache.add_argument("--cache-dir", metavar="FOLDER")
+    cache.add_argument("--unfinished", action="store_true", help="with remove: what broken downloads left")
+
+
+def _download(registry: Registry, options: argparse.Namespace) -> Answer:
+    path = registry.download(options.name, options.tag, options.cache_dir, to=options.to)
+    rows = [("file", str(path)), ("size", size_text(path.stat().st_size))]
+    if options.to:
+        rows.append(("next", f"copy {options.to} to the other machine, and name it there by REGISTRY_CORE_CACHE"))
+    return {"path": str(path), "size": path.stat().st_size}, lambda: facts(rows)
+
+
+def _cache(registry: Registry, options: argparse.Namespace) -> Answer:
+    del registry
+    folder = cache_folder(options.cache_dir)
+    return _ACTIONS[options.action](folder, options)
+
+
+def _path(folder: Path, options: argparse.Namespace) -> Answer:
+    del options
+    return {"path": str(folder)}, lambda: str(folder)
+
+
+def _list(folder: Path, options: argparse.Namespace) -> Answer:
+    found = _chosen(folder, options.pattern)
+    left = unfinished(folder)
+    data = {"path": str(folder), "files": [_data(entry, folder) for entry in found], "unfinished": list(map(str, left))}
+    return data, lambda: _table(found, left, folder)
+
+
+def _verify(folder: Path, options: argparse.Namespace) -> Answer:
+    found = [(entry, entry.problem) for entry in _chosen(folder, options.pattern)]
+    bad = [f"  {entry.path.relative_to(folder)}: {problem}" for entry, problem in found if problem]
+    if bad:
+        raise IntegrityError(
+            f"{len(bad)} of {len(found)} files in {folder} are not what was downloaded:\n" + "\n".join(bad) + "\n"
+            "`registry-core cache remove PATTERN` takes them out; they are downloaded again when they are wanted."
+        )
+    data = [{**_data(entry, folder), "problem": problem} for entry, problem in found]
+    return data, lambda: f"{len(found)} files in {folder} are as they were downloaded."
+
+
+def _remove(folder: Path, options: argparse.Namespace) -> Answer:
+    if not options.pattern and not options.unfinished:
+        raise FetchError("cache remove needs a pattern such as '*openai*', or '*' for all. Nothing was removed.")
+    paths = [entry.path for entry in _chosen(folder, options.pattern)] if options.pattern else []
+    paths += unfinished(folder) if options.unfinished else []
+    if not paths:
+        raise FetchError(
+            f"Nothing in {folder} matches {' '.join(options.pattern) or '--unfinished'}. Nothing was removed; "
+            "`registry-core cache list` shows what is there."
+        )
+    freed = sum(path.stat().st_size for path in paths if path.exists())
+    for path in paths:
+        try:
+            remove(path, folder)
+        except OSError as error:
+            raise FetchError(f"{path} could not be removed: {error.strerror or error}.") from error
+    names = [str(path.relative_to(folder)) for path in paths]
+    return {"removed": names, "freed": freed}, lambda: "\n".join([*names, f"{size_text(freed)} freed"])
+
+
+_ACTIONS: dict[str, Callable[[Path, argparse.Namespace], Answer]] = {
+    "list": _list,
+    "verify": _verify,
+    "remove": _remove,
+    "path": _path,
+}
+
+
+def _chosen(folder: Path, patterns: Sequence[str]) -> list[Entry]:
+    """The entries whose path or source matches one of the patterns; without patterns, all."""
+    found = entries(folder)
+    if not patterns:
+        return found
+    return [
+        entry
+        for entry in found
+        if any(
+            fnmatchcase(name.casefold(), pattern.casefold())
+            for name in (entry.path.relative_to(folder).as_posix(), entry.record.source if entry.record else "")
+            for pattern in patterns
+        )
+    ]
+
+
+def _data(entry: Entry, folder: Path) -> dict[str, Any]:
+    record = entry.record
+    return {
+        "file": entry.path.relative_to(folder).as_posix(),
+        "size": entry.path.stat().st_size,
+        "source": record.source if record else None,
+        "sha256": record.sha256 if record else None,
+        "commit": record.commit if record else None,
+        "fetched": record.fetched if record else None,
+    }
+
+
+def _table(found: list[Entry], left: list[Path], folder: Path) -> str:
+    rows = [
+        (
+            entry.path.relative_to(folder).as_posix(),
+            size_text(entry.path.stat().st_size),
+            age_text(entry.record.fetched) if entry.record else "no record",
+            entry.record.source if entry.record else "",
+        )
+        for entry in found
+    ]
+    total = sum(entry.path.stat().st_size for entry in found)
+    lines = [columns(("file", "size", "age", "from"), rows), f"{len(found)} files, {size_text(total)}, in {folder}"]
+    if left:
+        size = size_text(sum(path.stat().st_size for path in left))
+        lines.append(f"{size} of unfinished downloads, which go on when they are asked for again")
+    return "\n".join(lines)
+
+
+def size_text(size: float) -> str:
+    """`577.2 MB`."""
+    for unit in _UNITS[:-1]:
+        if size < 1024:  # noqa: PLR2004 # what the units are multiples of
+            return f"{size:.0f} {unit}" if unit == _UNITS[0] else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} {_UNITS[-1]}"
+
+
+def age_text(moment: str) -> str:
+    """`3 days`, since an ISO 8601 moment."""
+    try:
+        seconds = (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
+    except (ValueError, TypeError):
+        return "unknown"
+    for unit, length in _SECONDS:
+        if seconds >= length:
+            count = int(seconds // length)
+            return f"{count} {unit}{'s' if count > 1 else ''}"
+    return "just now"
