@@ -20,7 +20,7 @@ from registry_core.checkpoint.save import CONFIG_FILENAME
 from registry_core.errors import did_you_mean, listing
 from registry_core.tables import HUB_FILENAMES
 
-WEIGHTS_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
+WEIGHTS_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".npz")
 MAIN = "main"
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)

@@ -14,7 +14,8 @@ _Probability = Annotated[float, Field(ge=0, le=1)]
 _Share = Annotated[float, Field(gt=0, le=1)]
 _Positive = Annotated[float, Field(gt=0)]
 _Strength = Annotated[float, Field(ge=0)]
-_Strengths = tuple[_Strength, _Strength, _Strength] | tuple[_Strength, _Strength, _Strength, _Strength]
+_Hue = Annotated[float, Field(ge=0, le=0.5)]  # half way around is the farthest
+_Strengths = tuple[_Strength, _Strength, _Strength] | tuple[_Strength, _Strength, _Strength, _Hue]
 
 _OF_TIMM = ("ratio", "re_prob", "re_count")
 _NOT_OF_TIMM = ("color_jitter_prob", "gray_scale_prob")

@@ -55,7 +55,9 @@ def as_picture(given: Image) -> Image:
             f"The picture's mode is {given.mode!r}, whose values have no known range: what is white cannot be told. "
             "Nothing was transformed. Scale it to 0..255 and convert it to mode 'L' first."
         )
-    return _high_bytes(given) if given.mode.startswith("I;16") else given
+    if given.mode.startswith("I;16"):
+        return _high_bytes(given)
+    return given.convert("RGBA") if given.mode == "PA" else given  # pillow would blend a PA's indices in resizing
 
 
 def to_rgb(image: Image) -> Image:

@@ -19,11 +19,27 @@ CUSTOM = {
     "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8, "pool_type": "avg"},
     "text_cfg": {**TEXT, "no_causal_mask": True, "pool_type": "last", "proj_bias": True},
 }
+COCA = {
+    "embed_dim": 32,
+    "multimodal_cfg": {"width": 32, "heads": 2, "layers": 2, "context_length": 15, "vocab_size": 600},
+    "vision_cfg": {
+        "image_size": 32,
+        "layers": 2,
+        "width": 32,
+        "head_width": 16,
+        "patch_size": 8,
+        "output_tokens": True,
+        "attentional_pool": True,
+        "attn_pooler_heads": 2,
+    },
+    "text_cfg": {**TEXT, "context_length": 15, "embed_cls": True, "output_tokens": True},
+}
 # Plugin -> the names of its models here.
 MODELS = {
     "openai_clip": ("tiny", "tiny-rn"),
     "daclip": ("daclip_tiny",),
     "custom_text_clip": ("tiny-custom",),
+    "coca": ("tiny-coca",),
 }
 ALL = [name for names in MODELS.values() for name in names]
 
@@ -31,6 +47,7 @@ ALL = [name for names in MODELS.values() for name in names]
 @pytest.fixture
 def registry(registry):
     registry.add_config(CUSTOM, "tiny-custom")
+    registry.add_config(COCA, "tiny-coca")
     return registry
 
 
@@ -80,7 +97,11 @@ class TestEveryModel:
         assert registry.report(again).config.raw() == merged(registry.report(model).config.raw(), implied)
 
     def test_after_overrides(self, registry, tmp_path, name):
-        said = {"image_size": 64 if name == "tiny-custom" else 32, "quick_gelu": True, "context_length": 12}
+        said = {
+            "image_size": 64 if name in {"tiny-custom", "tiny-coca"} else 32,
+            "quick_gelu": True,
+            "context_length": 12,
+        }
         said["preprocess_cfg"] = {"mean": [0.1, 0.2, 0.3], "resize_mode": "longest", "interpolation": "bilinear"}
         if name == "tiny-rn":
             del said["quick_gelu"]
