@@ -1,0 +1,139 @@
+"""Checkpoints of other layouts become CustomTextCLIP; towers are filled from files of their own."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+
+import pytest
+import torch
+
+from registry_core import StateDictError, UnknownWeightsError
+
+TINY_CUSTOM = {
+    "embed_dim": 48,
+    "vision_cfg": {"image_size": 64, "layers": 3, "width": 64, "head_width": 32, "patch_size": 16},
+    "text_cfg": {"context_length": 77, "vocab_size": 600, "width": 64, "heads": 2, "layers": 2},
+    "custom_text": True,
+}
+
+
+@pytest.fixture
+def zoo(registry):
+    registry.add_config(TINY_CUSTOM, "tiny-custom")
+    return registry
+
+
+@pytest.fixture
+def custom_checkpoint(zoo, tmp_path):
+    torch.manual_seed(1)
+    path = tmp_path / "custom.pt"
+    torch.save(zoo.create("tiny-custom", False).state_dict(), path)
+    return path
+
+
+def test_plain_clip_moves_its_text_layers_into_the_tower(zoo, tiny_checkpoint):
+    plain, custom = zoo.create("tiny", tiny_checkpoint), zoo.create("tiny-custom", tiny_checkpoint)
+    assert "text layers moved" in zoo.report(custom).kind
+    text = torch.randint(1, 600, (2, 77))
+    picture = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(plain.encode_text(text), custom.encode_text(text))
+        assert torch.equal(plain.encode_image(picture), custom.encode_image(picture))
+
+
+def test_buffers_that_older_libraries_saved_are_passed_over(zoo, custom_checkpoint, tmp_path):
+    state = torch.load(custom_checkpoint)
+    state["text.transformer.embeddings.position_ids"] = torch.arange(77)[None]
+    torch.save(state, tmp_path / "old.pt")
+    assert zoo.report(zoo.create("tiny-custom", tmp_path / "old.pt")).unexpected == []
+
+
+def test_position_embeddings_are_resized(zoo, custom_checkpoint):
+    model = zoo.create("tiny-custom", custom_checkpoint, image_size=96, context_length=40)
+    assert model.text.positional_embedding.shape == (40, 64)
+    assert model.visual.positional_embedding.shape == (37, 64)
+    assert set(zoo.report(model).adapted) == {"visual.positional_embedding", "text.positional_embedding"}
+
+
+def test_daclip_is_not_offered_over_a_separate_text_tower(zoo):
+    assert "daclip_tiny-custom" not in zoo.list_models()
+
+
+@pytest.mark.parametrize("tower", ["image", "text"])
+def test_one_tower_alone_gives_the_same_features(zoo, custom_checkpoint, tower):
+    whole, part = (
+        zoo.create("tiny-custom", custom_checkpoint),
+        zoo.create("tiny-custom", custom_checkpoint, tower=tower),
+    )
+    inputs = {"image": torch.randn(1, 3, 64, 64), "text": torch.randint(1, 600, (2, 77))}[tower]
+    with torch.no_grad():
+        assert torch.equal(getattr(whole, f"encode_{tower}")(inputs), getattr(part, f"encode_{tower}")(inputs))
+
+
+class TestTowerFiles:
+    """image_weights= and text_weights= go over what pretrained= gave."""
+
+    def test_a_tower_from_its_own_state_dict(self, zoo, tiny_checkpoint, tmp_path):
+        other = zoo.create("tiny", False)
+        torch.save(other.visual.state_dict(), tmp_path / "visual.pt")
+        model = zoo.create("tiny", tiny_checkpoint, image_weights=tmp_path / "visual.pt")
+        assert torch.equal(model.visual.proj, other.visual.proj)
+        assert torch.equal(model.text_projection, zoo.create("tiny", tiny_checkpoint).text_projection)
+        assert "image tower from" in "\n".join(zoo.report(model).notes)
+
+    def test_a_tower_out_of_a_whole_models_checkpoint(self, zoo, tiny_checkpoint, custom_checkpoint):
+        model = zoo.create("tiny-custom", custom_checkpoint, text_weights=tiny_checkpoint)
+        plain, custom = zoo.create("tiny", tiny_checkpoint), zoo.create("tiny-custom", custom_checkpoint)
+        assert torch.equal(model.text.text_projection, plain.text_projection)
+        assert torch.equal(model.visual.proj, custom.visual.proj)
+
+    @pytest.mark.filterwarnings("error::registry_core.RandomWeightsWarning")
+    def test_both_towers_need_no_further_weights(self, zoo, tiny_checkpoint):
+        model = zoo.create("daclip_tiny", image_weights=tiny_checkpoint, text_weights=tiny_checkpoint)
+        plain = zoo.create("tiny", tiny_checkpoint)
+        assert torch.equal(model.visual_control.proj, plain.visual.proj)
+        assert torch.equal(model.clip.text_projection, plain.text_projection)
+
+    def test_a_path_that_does_not_exist(self, zoo):
+        with pytest.raises(UnknownWeightsError, match=r"image_weights='.*nowhere\.pt': no file is at that path"):
+            zoo.create("tiny", False, image_weights="nowhere.pt")
+
+    def test_a_file_without_a_matching_name(self, zoo, tmp_path):
+        torch.save({"somebody.else": torch.zeros(2)}, tmp_path / "else.pt")
+        with pytest.raises(StateDictError, match=r"No tensor of .* is one of tiny's text tower\. It holds somebody"):
+            zoo.create("tiny", False, text_weights=tmp_path / "else.pt")
+
+    def test_a_tower_that_lacks_a_parameter(self, zoo, tmp_path):
+        state = zoo.create("tiny", False).visual.state_dict()
+        del state["proj"]
+        torch.save(state, tmp_path / "visual.pt")
+        with pytest.raises(StateDictError, match=r"does not fit the image tower of tiny: .*1 are missing"):
+            zoo.create("tiny", False, image_weights=tmp_path / "visual.pt")
+
+
+class TestNumpyArchives:
+    """Arrays of .npz are tensors by name; nothing but plain numbers is read."""
+
+    def test_stored_and_compressed(self, zoo, tmp_path, tiny_checkpoint):
+        np = pytest.importorskip("numpy")
+        arrays = {name: tensor.numpy() for name, tensor in torch.load(tiny_checkpoint).items()}
+        picture = torch.randn(1, 3, 64, 64)
+        expected = zoo.create("tiny", tiny_checkpoint).encode_image(picture)
+        for save in (np.savez, np.savez_compressed):
+            save(tmp_path / "tiny.npz", **arrays)
+            model = zoo.create("tiny", tmp_path / "tiny.npz")
+            assert "NumPy" in zoo.report(model).format
+            assert torch.equal(model.encode_image(picture), expected)
+
+    def test_python_objects_are_refused(self, zoo, tmp_path):
+        np = pytest.importorskip("numpy")
+        np.savez(tmp_path / "objects.npz", a=np.array([{}], dtype=object))
+        with pytest.raises(Exception, match=r"array a\.npy has a header or dtype that is not read here"):
+            zoo.create("tiny", tmp_path / "objects.npz")
+
+    def test_other_zips_say_what_they_hold(self, zoo, tmp_path):
+        with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
+            archive.writestr("notes.json", json.dumps({}))
+        with pytest.raises(Exception, match=r"no torch checkpoint.*notes\.json"):
+            zoo.create("tiny", tmp_path / "other.zip")
