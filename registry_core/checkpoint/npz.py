@@ -57,7 +57,7 @@ def _tensor(file: CheckpointFile, archive: zipfile.ZipFile, name: str) -> LazyTe
     if header.get("fortran_order") and len(shape) > 1:
         raise file.damaged(f"its array {name} is in Fortran order, which is not read here")
     size = prod(shape) * ITEM_SIZES[dtype]
-    if archive.getinfo(name).file_size != offset + size:
+    if min(shape, default=0) < 0 or archive.getinfo(name).file_size != offset + size:
         raise file.damaged(f"its array {name} of shape {shape} does not fit its record")
 
     def load() -> torch.Tensor:

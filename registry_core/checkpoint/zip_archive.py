@@ -41,14 +41,16 @@ def read_contents(file: CheckpointFile) -> tuple[str, Any]:
             f"{file.path} is truncated: it starts as a zip archive and its directory is not there ({error}); "
             f"the file has {file.size:,} bytes. Nothing was loaded; fetch it again."
         ) from error
-    if npz.is_npz(archive):
-        return "NumPy archive (.npz)", npz.read_contents(file, archive)
+    except Exception as error:
+        raise file.damaged(f"its zip directory could not be read ({type(error).__name__}: {error})") from error
     try:
+        if npz.is_npz(archive):
+            return "NumPy archive (.npz)", npz.read_contents(file, archive)
         return _Archive(file, archive).contents()
     except CheckpointError:
         raise
     except Exception as error:
-        raise file.damaged(f"its pickle could not be read ({type(error).__name__}: {error})") from error
+        raise file.damaged(f"its contents could not be read ({type(error).__name__}: {error})") from error
 
 
 class _Archive:
