@@ -17,7 +17,7 @@ class Clash:
     """One name with two answers.
 
     Attributes:
-        what: "model 'ViT-B-32'" or "tag 'openai' of 'ViT-B-32'".
+        what: "model 'ViT-B-32'", "tag 'openai' of 'ViT-B-32'" or "scheme 's3'".
         plugins: that bring it.
         advice: how to say which is meant.
     """
@@ -31,7 +31,7 @@ class Clash:
 
 
 def find_clashes(services: Services) -> list[Clash]:
-    """Every model name and tag that more than one plugin brings."""
+    """Every model name, tag and scheme that more than one plugin brings."""
     models: dict[str, list[Plugin]] = {}
     base = services.lookup.base_models()
     for hook in ("list_models", "derive_models"):
@@ -42,7 +42,11 @@ def find_clashes(services: Services) -> list[Clash]:
     for plugin, pairs in services.host.ask("list_pretrained"):
         if isinstance(pairs, (list, tuple)):
             _note(tags, plugin, (pair for pair in pairs if isinstance(pair, tuple)))
-    return [*_of_models(models), *_of_tags(tags)]
+    schemes: dict[str, list[Plugin]] = {}
+    for plugin, table in services.host.ask("fetchers"):
+        if isinstance(table, Mapping):
+            _note(schemes, plugin, table)
+    return [*_of_models(models), *_of_tags(tags), *_of_schemes(schemes)]
 
 
 def _note(bringers: dict[Key, list[Plugin]], plugin: Plugin, names: Iterable[Key]) -> None:
@@ -64,3 +68,9 @@ def _of_tags(bringers: Mapping[tuple[str, str], list[Plugin]]) -> Iterator[Clash
         if len(plugins) > 1:
             qualified = " or ".join(f"'{plugin.name}::{model}'" for plugin in plugins)
             yield Clash(f"tag {tag!r} of {model!r}", tuple(plugins), f"ask {qualified} for it, or switch one off")
+
+
+def _of_schemes(bringers: Mapping[str, list[Plugin]]) -> Iterator[Clash]:
+    for scheme, plugins in bringers.items():
+        if len(plugins) > 1:
+            yield Clash(f"scheme {scheme!r}", tuple(plugins), "nothing is fetched until one is switched off")

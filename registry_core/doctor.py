@@ -101,9 +101,7 @@ def _requirements(registry: Registry) -> Iterator[Finding]:
 
 
 def _plugins(registry: Registry) -> Iterator[Finding]:
-    registry.list_models()  # some faults show only at the first question
-    registry.list_pretrained()
-    registry.services.lookup.fetchers()
+    registry.services.lookup.rehearse()  # some faults show only at the first question
     for plugin in registry.plugins():
         subject = f"plugin {plugin}"
         if plugin.error is not None:

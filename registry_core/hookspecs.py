@@ -114,12 +114,12 @@ def post_load(model: nn.Module, report: LoadReport, registry: Registry) -> nn.Mo
 
 
 @hookspec
-def build_tokenizer(config: ModelConfig) -> Callable[[str | list[str]], Tensor] | None:
+def build_tokenizer(config: ModelConfig, registry: Registry) -> Callable[[str | list[str]], Tensor] | None:
     """From texts to token ids [N, L], int64, where the config alone cannot say it; None leaves it to the core."""
 
 
 @hookspec
-def build_preprocess(config: ModelConfig, train: bool) -> Callable[[Image], Tensor] | None:
+def build_preprocess(config: ModelConfig, train: bool, registry: Registry) -> Callable[[Image], Tensor] | None:
     """From a picture to the image tower's input, where the config alone cannot say it; None leaves it to the core."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +37,6 @@ class Resolved:
         plugin: who brought the name; for a user's config, who claimed it.
         owner: whose architecture it is: builds, converts, finishes.
         origin: the user's config file, or where the plugin lives.
-        base: the model that it is derived from, if it is.
         qualifier: the plugin that the caller named, if any.
         home: the folder or repository that the name stands for, if it is one.
     """
@@ -47,7 +46,6 @@ class Resolved:
     plugin: Plugin
     owner: Plugin
     origin: str
-    base: str | None = None
     qualifier: str | None = None
     home: Home | None = None
 
@@ -80,8 +78,9 @@ class Lookup:
     def base_models(self) -> dict[str, RawConfig]:
         """Raw configs by name, of plugins and of the user; derived models are not among them."""
         models: dict[str, RawConfig] = {}
-        for _, table in self._ask_typed("list_models", Mapping):
-            models.update(table)
+        for plugin, table in self._ask_typed("list_models", Mapping):
+            if self._sound(plugin, "list_models", table.values(), Mapping, "a config that is no mapping"):
+                models.update(table)
         models.update({name: config.raw for name, config in self.user_configs().items()})
         return models
 
@@ -98,13 +97,26 @@ class Lookup:
 
     def tags(self) -> list[tuple[str, str]]:
         """Every (model, tag); a derived model has its base's."""
-        own = dict.fromkeys(pair for _, pairs in self._ask_typed("list_pretrained", (list, tuple)) for pair in pairs)
+        own: dict[tuple[str, str], None] = {}
+        for plugin, pairs in self._ask_typed("list_pretrained", (list, tuple)):
+            if self._sound(plugin, "list_pretrained", pairs, tuple, "an item that is no (model, tag) tuple"):
+                own.update(dict.fromkeys(pairs))
         by_base: dict[str, list[str]] = {}
         for model, tag in own:
             by_base.setdefault(model, []).append(tag)
         for name, base in self.derived_models().items():
             own.update(dict.fromkeys((name, tag) for tag in by_base.get(base, ())))
         return sorted(own, key=lambda pair: (pair[0].casefold(), pair[1]))
+
+    def descriptions(self) -> dict[str, dict[str, str]]:
+        """What plugins say of models for tables: column -> model -> text; the texts of several are joined."""
+        table: dict[str, dict[str, str]] = {}
+        for plugin, columns in self._ask_typed("describe_models", Mapping):
+            if self._sound(plugin, "describe_models", columns.values(), Mapping, "a column that is no mapping"):
+                for column, texts in columns.items():
+                    known = table.setdefault(column, {})
+                    known.update({name: "; ".join(filter(None, (known.get(name), t))) for name, t in texts.items()})
+        return table
 
     def resolve(self, given: str, cache_dir: Path | None = None) -> Resolved:
         """Answer a model name.
@@ -137,10 +149,9 @@ class Lookup:
             raise _conflict(f"The model name {wanted.name!r}", [(p, where) for p, _, where in answers], wanted.name)
         plugin, config, origin = answers[0]
         owner = self.owner(config)
-        base = self.derived_models().get(wanted.name)
         home = self._home(plugin, wanted.name)
         origin = str(home.config) if home else origin
-        return Resolved(wanted.name, config, plugin, owner, origin, base, wanted.plugin, home)
+        return Resolved(wanted.name, config, plugin, owner, origin, wanted.plugin, home)
 
     def claim(self, raw: RawConfig, origin: str) -> Resolved:
         """Answer a raw config.
@@ -174,7 +185,8 @@ class Lookup:
         answers = [FoundWeights(weights, p) for p, weights in self._ask_typed("resolve_pretrained", Weights, **asked)]
         tagged = [found for found in answers if found.weights.tag is not None]
         if resolved.qualifier is not None and len(tagged) > 1:
-            tagged = [found for found in tagged if found.plugin and found.plugin.name == resolved.qualifier]
+            named = [found for found in tagged if found.plugin and found.plugin.name == resolved.qualifier]
+            tagged = named or tagged
         if len(tagged) > 1:
             places = [(found.plugin, found.plugin.location) for found in tagged if found.plugin]
             raise _conflict(f"The tag {tag!r} of {resolved.name!r}", places, resolved.name)
@@ -209,6 +221,13 @@ class Lookup:
                 table[scheme] = plugin, fetcher
         return {scheme: fetcher for scheme, (_, fetcher) in table.items()}
 
+    def rehearse(self) -> None:
+        """Put every question that needs no answer to another, so that plugins which fail at one are known."""
+        self.names()
+        self.tags()
+        self.descriptions()
+        self._ask_typed("fetchers", Mapping)
+
     def broken(self) -> Exception | None:
         """The errors of broken plugins, as one exception to raise from."""
         errors = [plugin.error for plugin in self._host if plugin.error is not None]
@@ -237,13 +256,27 @@ class Lookup:
                 )
         return right
 
+    def _sound(self, plugin: Plugin, hook: str, items: Iterable[object], kind: type, what: str) -> bool:
+        """Whether all items of an answer are of a type; else the plugin is marked as broken."""
+        sound = all(isinstance(item, kind) for item in items)
+        if not sound:
+            plugin.error = PluginError(
+                f"Plugin {plugin} answered its hook {hook} with {what}. The answer was not used; the fault is in "
+                f"{plugin.location}."
+            )
+        return sound
+
     def _unknown(self, wanted: ModelName) -> UnknownModelError:
+        close = did_you_mean(wanted.name, self.names())  # first: a plugin may fail at being asked for its names
         asked = [plugin for plugin in self._host if plugin.active]
         broken = [plugin for plugin in self._host if plugin.error is not None]
-        lines = [f"There is no model {wanted.given!r}.{did_you_mean(wanted.name, self.names())}"]
+        lines = [f"There is no model {wanted.given!r}.{close}"]
         if wanted.plugin is not None and wanted.plugin not in {plugin.name for plugin in asked}:
             lines.append(f"There is no working plugin {wanted.plugin!r}.")
         lines.append(f"Asked: {listing(map(str, asked)) or 'no plugin'}.")
+        switched_off = [f"{plugin} (by {plugin.disabled})" for plugin in self._host if plugin.disabled]
+        if switched_off:
+            lines.append(f"Switched off: {listing(switched_off)}.")
         if broken:
             lines.append(f"Not asked or failing: {listing(map(str, broken))}; the cause is below.")
         lines.append("`registry.list_models()` returns all names; registry.add_config adds one of your own.")

@@ -175,7 +175,7 @@ class PluginHost:
             ) from error
 
     def _discover(self, selection: Selection) -> None:
-        """Load every entry point that is not left out; this distribution's own first, so that none takes their names."""
+        """Load every entry point that is not left out; what is shipped first, so that nobody takes its names."""
         found = [(entry, _candidate(entry)) for entry in entry_points(group=GROUP)]
         found.sort(key=lambda pair: (pair[1].distribution != OWN, pair[1].distribution, pair[1].name))
         for entry, about in found:
@@ -195,8 +195,8 @@ class PluginHost:
         self._plugins.append(record)
         if taken is not None:
             record.error = PluginError(
-                f"Plugin {record} was not loaded: the name {record.name!r} is already used by {taken}. Uninstall one of "
-                f"the two, rename the entry point of one, or switch one off: "
+                f"Plugin {record} was not loaded: the name {record.name!r} is already used by {taken}. Uninstall one "
+                f"of the two, rename the entry point of one, or switch one off: "
                 f"REGISTRY_CORE_PLUGINS='-{taken.distribution}:{record.name}'."
             )
             return

@@ -87,7 +87,8 @@ class DaCLIP(nn.Module):
         self.clip = clip
         if tower != "text":
             visual = clip.visual
-            if not isinstance(visual, VisionTransformer):
+            # A subclass has parameters or inputs that the control tower has not.
+            if not isinstance(visual, VisionTransformer) or type(visual) is not VisionTransformer:
                 raise BuildError(
                     f"DA-CLIP needs a base whose image tower is a VisionTransformer, got {type(visual).__name__}. "
                     "Nothing was built."

@@ -5,7 +5,7 @@ Every CLIP with a native ViT image tower has a DA-CLIP, `daclip_<name>`; the bas
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from registry_core import UnknownModelError, hookimpl, local_weights
@@ -13,7 +13,8 @@ from registry_core import UnknownModelError, hookimpl, local_weights
 from .config import PREFIX, DaClipConfig, base_raw, can_be_base
 
 if TYPE_CHECKING:
-    from torch import nn
+    from PIL.Image import Image
+    from torch import Tensor, nn
 
     from registry_core import Conversion, LazyTensor, LoadReport, ModelConfig, RawConfig, Registry, Weights
 
@@ -51,6 +52,16 @@ def build_model(config: DaClipConfig, tower: str | None, registry: Registry) -> 
     from .model import DaCLIP
 
     return DaCLIP(registry.services.build(config.base, tower), config, tower)
+
+
+@hookimpl
+def build_tokenizer(config: DaClipConfig, registry: Registry) -> Callable[[str | list[str]], Tensor] | None:
+    return registry.services.own_tokenizer(config.base)
+
+
+@hookimpl
+def build_preprocess(config: DaClipConfig, train: bool, registry: Registry) -> Callable[[Image], Tensor] | None:
+    return registry.services.own_transform(config.base, train=train)
 
 
 @hookimpl

@@ -59,7 +59,8 @@ def _show(registry: Registry, options: argparse.Namespace) -> Answer:
     raw = registry.config(options.name).raw()
     tags = [tag for _, tag in registry.list_pretrained(options.name)]
     name = registry.services.resolve(options.name).name
-    further = {column: texts[name] for column, texts in registry.services.lookup.descriptions().items() if name in texts}
+    described = registry.services.lookup.descriptions()
+    further = {column: texts[name] for column, texts in described.items() if name in texts}
     rows = [(key, _value(value)) for key, value in raw.items()]
     data = {"config": raw, "pretrained": tags, "further": further}
     return data, lambda: facts([*rows, ("tags", "\n".join(tags)), *further.items()])

@@ -25,8 +25,7 @@ def _plugins(registry: Registry, options: argparse.Namespace) -> Answer:
     from registry_core.clashes import find_clashes
 
     del options
-    registry.list_models()  # a plugin that fails at its first hook is shown as well
-    registry.list_pretrained()
+    registry.services.lookup.rehearse()  # a plugin that fails at its first hook is shown as well
     clashes = find_clashes(registry.services)
     data: list[dict[str, Any]] = [
         {

@@ -55,9 +55,7 @@ class AlphaVisionTransformer(VisionTransformer):
         return self.head(self.transformer(self.embed(image, alpha)))[0]
 
 
-@build_image_tower.register
-def _alpha_tower(config: AlphaVisionConfig, embed_dim: int, *, quick_gelu: bool) -> nn.Module:
-    return AlphaVisionTransformer(config, embed_dim, quick_gelu=quick_gelu)
+build_image_tower.register(AlphaVisionConfig, AlphaVisionTransformer)
 
 
 class AlphaCLIP(ContrastiveModel, TextLayers):
