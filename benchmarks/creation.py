@@ -25,6 +25,7 @@ from measure import Runs, cache_file, interleaved, median, process_peak, process
 MODEL = "ViT-B-32"
 MEGABYTE = 1e6
 KINDS = ("pt", "safetensors")
+TOLERATED = 0.05  # by which the peak of a bare read may differ from the file's size
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,19 @@ def measure_memory(files: Files, rounds: int) -> Runs:
     peaks = interleaved(kinds, rounds)
     floor = median(peaks.pop("import torch"))
     sizes = {kind: files.of(kind).stat().st_size for kind in KINDS}
-    return {name: [(peak - floor) / sizes[name.rpartition(" ")[2]] for peak in found] for name, found in peaks.items()}
+    shares = {
+        name: [(peak - floor) / sizes[name.rpartition(" ")[2]] for peak in found] for name, found in peaks.items()
+    }
+    check_memory(shares)
+    return shares
+
+
+def check_memory(shares: Runs) -> None:
+    """A bare read holds the whole file: a peak that does not show it shows nothing of the others either."""
+    for kind in KINDS:
+        share = median(shares[f"bare read, {kind}"])
+        if abs(share - 1) > TOLERATED:
+            raise RuntimeError(f"a bare read of the {kind} file peaked at {share:.3f} of its size, expected about 1")
 
 
 def judge(creation: Runs, processes: Runs, memory: Runs) -> list[Finding]:

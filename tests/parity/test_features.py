@@ -228,11 +228,14 @@ class TestResize:
 @torch.no_grad()
 def test_real_sizes(registry, theirs, tmp_path, name):
     cfg = open_clip.get_model_config(name)
-    reference = theirs(cfg, 0.005)
+    reference = theirs(
+        cfg, 0.03
+    )  # enough to wake what starts at nothing: layer scales, the last norms of ResNet blocks
     torch.save(reference.state_dict(), tmp_path / "real.pt")
     model = registry.create(name, tmp_path / "real.pt")
     size, length = cfg["vision_cfg"]["image_size"], cfg["text_cfg"].get("context_length", 77)
-    image, text = torch.randn(2, 3, size, size), torch.randint(1, cfg["text_cfg"].get("vocab_size", 49408), (2, length))
+    image = torch.randn(2, 3, size, size) + torch.randn(2, 3, 1, 1)  # noise alone looks the same to a whole network
+    text = torch.randint(1, cfg["text_cfg"].get("vocab_size", 49408), (2, length))
     features, expected = model(image, text), reference(image, text)
     assert (expected[0][0] - expected[0][1]).abs().max() > 1e-3
     for got, other in zip(features, expected, strict=True):
