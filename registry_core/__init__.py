@@ -41,7 +41,9 @@ from registry_core.errors import (
     UnsafeCheckpointError,
 )
 from registry_core.factory import Registry
+from registry_core.home import Home
 from registry_core.hookspecs import hookimpl
+from registry_core.preprocess.augmentation import AugmentationConfig
 from registry_core.report import LoadReport
 from registry_core.tables import model_table, tag_table, tag_weights
 from registry_core.weights import HubFile, LocalFile, Source, Url, Weights, local_weights
@@ -54,6 +56,7 @@ registry = Registry()
 __all__ = [
     "AnyTextConfig",
     "AnyVisionConfig",
+    "AugmentationConfig",
     "BuildError",
     "CheckpointError",
     "ConfigError",
@@ -61,6 +64,7 @@ __all__ = [
     "Conversion",
     "FetchError",
     "HFTextConfig",
+    "Home",
     "HubFile",
     "ImageTowerConfig",
     "InputError",

@@ -20,6 +20,7 @@ SCHEMES = {"hub"}  # brings ways to name models, and no architecture
 PUBLIC_NAMES = [
     "AnyTextConfig",
     "AnyVisionConfig",
+    "AugmentationConfig",
     "BuildError",
     "CheckpointError",
     "ConfigError",
@@ -27,6 +28,7 @@ PUBLIC_NAMES = [
     "Conversion",
     "FetchError",
     "HFTextConfig",
+    "Home",
     "HubFile",
     "ImageTowerConfig",
     "InputError",
@@ -36,6 +38,7 @@ PUBLIC_NAMES = [
     "LocalFile",
     "LookupFailedError",
     "ModelConfig",
+    "OfflineError",
     "OverrideError",
     "PluginError",
     "PreprocessConfig",

@@ -74,17 +74,15 @@ def distinct_tensors(model: nn.Module, name: str) -> dict[str, torch.Tensor]:
 
 
 def _tokenizer_files(report: LoadReport) -> list[Path]:
-    """Those in the folder that the model is from, or in the one that its config names; the hub's keep their name."""
+    """Those of the folder that the model is from or its config names; one elsewhere is found again by its name."""
+    folders = []
+    if report.home is not None and isinstance(report.home.config, LocalFile):
+        folders.append(report.home.config.path.parent)
     named = report.config.text_cfg.hf_tokenizer_name
-    if named is None:
-        return []
-    config = None if report.home is None else report.home.config
-    folders = [config.path.parent] if isinstance(config, LocalFile) else []
-    for folder in (*folders, Path(named).expanduser()):
-        found = [path for name in TOKENIZER_FILENAMES if (path := folder / name).is_file()]
-        if found:
-            return found
-    return []
+    if named and Path(named).expanduser().is_dir():
+        folders.append(Path(named).expanduser())
+    held = ([folder / name for name in TOKENIZER_FILENAMES if (folder / name).is_file()] for folder in folders)
+    return next(filter(None, held), [])
 
 
 def _config(report: LoadReport) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def test_a_repository_without_weights_is_an_error(registry, place):
 
 
 def test_no_such_repository(registry, hub):
-    with pytest.raises(FetchError, match=r"acme/none.*open_clip_config\.json"):
+    with pytest.raises(UnknownModelError, match=r"'hf-hub:acme/none' has no open_clip_config\.json: .*404.*revision"):
         registry.create("hf-hub:acme/none")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -111,7 +112,7 @@ class TestEveryModel:
         assert repr(registry.preprocess(again)) == repr(registry.preprocess(model))
         assert repr(registry.preprocess(again, train=True)) == repr(registry.preprocess(model, train=True))
 
-    @pytest.mark.parametrize("precision", ["fp16", "bf16", "pure_bf16"])
+    @pytest.mark.parametrize("precision", ["fp16", "pure_bf16"])
     def test_in_low_precision(self, registry, tmp_path, name, precision):
         model = moved(registry.create(name, False, precision=precision))
         folder = registry.save(model, tmp_path / "saved")
@@ -195,6 +196,35 @@ class TestTokenizer:
         }  # fmt: skip
         assert json.loads((second / "tokenizer.json").read_text()) == {"is": "tokenizer.json"}
         assert "tokenizer.json" in TOKENIZER_FILENAMES
+
+    def test_a_folder_that_the_config_names_is_copied(self, registry, tmp_path, monkeypatch):
+        """A relative path would not lead there from the saved folder."""
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "words").mkdir()
+        (tmp_path / "words" / "tokenizer.json").write_text("{}")
+        model = registry.create("tiny", False, text_cfg={"hf_tokenizer_name": "words"})
+        assert (registry.save(model, tmp_path / "saved") / "tokenizer.json").read_text() == "{}"
+
+    def test_the_same_ids_when_what_it_was_made_from_is_gone(self, registry, tmp_path):
+        transformers = pytest.importorskip("transformers")
+        from tokenizers import Tokenizer, models, pre_tokenizers
+
+        words = {word: number for number, word in enumerate(["<pad>", "<unk>", "a", "photo", "of", "cat", "dog"])}
+        unknown = {"unk_token": "<unk>"}
+        trained = Tokenizer(models.WordLevel(words, **unknown))
+        trained.pre_tokenizer = pre_tokenizers.Whitespace()
+        marks = {"pad_token": "<pad>", "eos_token": "<unk>", **unknown}
+        wrapped = transformers.PreTrainedTokenizerFast(tokenizer_object=trained, **marks)
+        wrapped.save_pretrained(tmp_path / "words")
+        model = registry.create("tiny", False, text_cfg={"hf_tokenizer_name": str(tmp_path / "words")})
+        texts = ["a photo of a cat", "dog"]
+        expected = registry.tokenizer(model)(texts)
+        folder = registry.save(model, tmp_path / "saved")
+        shutil.rmtree(tmp_path / "words")
+        again = Registry().create(f"local-dir:{folder}")
+        assert expected.shape == (2, 77)
+        assert torch.equal(registry.tokenizer(again)(texts), expected)
+        assert torch.equal(Registry().tokenizer(f"local-dir:{folder}")(texts), expected)
 
 
 class TestMistakes:
