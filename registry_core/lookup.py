@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from registry_core.catalog import Catalog
 from registry_core.config import ModelConfig, RawConfig
 from registry_core.errors import (
     ConfigError,
@@ -19,12 +20,8 @@ from registry_core.errors import (
 from registry_core.fetch import Fetcher
 from registry_core.home import Home
 from registry_core.names import ModelName
-from registry_core.plugins import Plugin, PluginHost
-from registry_core.user_configs import UserConfig, configs_on_path
+from registry_core.plugins import Plugin
 from registry_core.weights import Weights
-
-if TYPE_CHECKING:
-    from registry_core.factory import Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,65 +55,8 @@ class FoundWeights:
     plugin: Plugin | None
 
 
-class Lookup:
-    """Asks the plugins of one registry.
-
-    Args:
-        host: the plugins.
-        registry: handed to hooks that ask for it.
-    """
-
-    def __init__(self, host: PluginHost, registry: Registry) -> None:
-        self._host = host
-        self._registry = registry
-        self.added: dict[str, UserConfig] = {}
-
-    def user_configs(self) -> dict[str, UserConfig]:
-        """The user's configs, of this process and of the environment."""
-        return {**configs_on_path(), **self.added}
-
-    def base_models(self) -> dict[str, RawConfig]:
-        """Raw configs by name, of plugins and of the user; derived models are not among them."""
-        models: dict[str, RawConfig] = {}
-        for plugin, table in self._ask_typed("list_models", Mapping):
-            if self._sound(plugin, "list_models", table.values(), Mapping, "a config that is no mapping"):
-                models.update(table)
-        models.update({name: config.raw for name, config in self.user_configs().items()})
-        return models
-
-    def derived_models(self) -> dict[str, str]:
-        """Derived name -> base name."""
-        derived: dict[str, str] = {}
-        for _, table in self._ask_typed("derive_models", Mapping, base=self.base_models()):
-            derived.update(table)
-        return derived
-
-    def names(self) -> list[str]:
-        """Every model name, sorted without regard to case."""
-        return sorted({*self.base_models(), *self.derived_models()}, key=str.casefold)
-
-    def tags(self) -> list[tuple[str, str]]:
-        """Every (model, tag); a derived model has its base's."""
-        own: dict[tuple[str, str], None] = {}
-        for plugin, pairs in self._ask_typed("list_pretrained", (list, tuple)):
-            if self._sound(plugin, "list_pretrained", pairs, tuple, "an item that is no (model, tag) tuple"):
-                own.update(dict.fromkeys(pairs))
-        by_base: dict[str, list[str]] = {}
-        for model, tag in own:
-            by_base.setdefault(model, []).append(tag)
-        for name, base in self.derived_models().items():
-            own.update(dict.fromkeys((name, tag) for tag in by_base.get(base, ())))
-        return sorted(own, key=lambda pair: (pair[0].casefold(), pair[1]))
-
-    def descriptions(self) -> dict[str, dict[str, str]]:
-        """What plugins say of models for tables: column -> model -> text; the texts of several are joined."""
-        table: dict[str, dict[str, str]] = {}
-        for plugin, columns in self._ask_typed("describe_models", Mapping):
-            if self._sound(plugin, "describe_models", columns.values(), Mapping, "a column that is no mapping"):
-                for column, texts in columns.items():
-                    known = table.setdefault(column, {})
-                    known.update({name: "; ".join(filter(None, (known.get(name), t))) for name, t in texts.items()})
-        return table
+class Lookup(Catalog):
+    """Asks the plugins of one registry."""
 
     def resolve(self, given: str, cache_dir: Path | None = None) -> Resolved:
         """Answer a model name.
@@ -134,7 +74,7 @@ class Lookup:
         answers = [
             (plugin, config, plugin.location)
             for plugin, config in self._ask_typed(
-                "resolve_config", ModelConfig, name=wanted.name, raw=None, cache_dir=cache_dir
+                "resolve_config", ModelConfig, to=wanted.plugin, name=wanted.name, raw=None, cache_dir=cache_dir
             )
         ]
         user = self.user_configs().get(wanted.name)
@@ -178,18 +118,25 @@ class Lookup:
     def tag(self, resolved: Resolved, tag: str) -> list[FoundWeights]:
         """What the plugins say of a tag: the one that brings it, or else the paths that they fall back to.
 
+        `plugin::tag` means that plugin's. The others are asked for the qualified tag, since one of them may hold the
+        model whose tag it is.
+
         Raises:
             ConflictError: two plugins bring the tag.
         """
-        asked = {"name": resolved.name, "config": resolved.config, "tag": tag}
-        answers = [FoundWeights(weights, p) for p, weights in self._ask_typed("resolve_pretrained", Weights, **asked)]
+        asked: dict[str, Any] = {"name": resolved.name, "config": resolved.config, "tag": tag}
+        given = self._ask_typed("resolve_pretrained", Weights, **asked)
+        qualifier, _, bare = tag.rpartition("::")
+        if qualifier:
+            given += self._ask_typed("resolve_pretrained", Weights, to=qualifier, **{**asked, "tag": bare})
+        answers = [FoundWeights(weights, plugin) for plugin, weights in given]
         tagged = [found for found in answers if found.weights.tag is not None]
         if resolved.qualifier is not None and len(tagged) > 1:
             named = [found for found in tagged if found.plugin and found.plugin.name == resolved.qualifier]
             tagged = named or tagged
         if len(tagged) > 1:
             places = [(found.plugin, found.plugin.location) for found in tagged if found.plugin]
-            raise _conflict(f"The tag {tag!r} of {resolved.name!r}", places, resolved.name)
+            raise _conflict(f"The tag {tag!r} of {resolved.name!r}", places, tag)
         return tagged or answers
 
     def owner(self, config: ModelConfig) -> Plugin:
@@ -241,30 +188,6 @@ class Lookup:
             f"Plugin {plugin} answered its hook resolve_home with a {type(home).__name__}, expected a Home or None. "
             f"Nothing was built; the fault is in {plugin.location}."
         )
-
-    def _ask_typed(self, hook: str, kind: type | tuple[type, ...], **arguments: Any) -> list[tuple[Plugin, Any]]:
-        """Answers of the right type; a plugin that gives another is marked as broken."""
-        right = []
-        for plugin, answer in self._host.ask(hook, registry=self._registry, **arguments):
-            if isinstance(answer, kind):
-                right.append((plugin, answer))
-            else:
-                expected = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
-                plugin.error = PluginError(
-                    f"Plugin {plugin} answered its hook {hook} with a {type(answer).__name__}, expected {expected}. "
-                    "The answer was not used; the fault is in " + plugin.location + "."
-                )
-        return right
-
-    def _sound(self, plugin: Plugin, hook: str, items: Iterable[object], kind: type, what: str) -> bool:
-        """Whether all items of an answer are of a type; else the plugin is marked as broken."""
-        sound = all(isinstance(item, kind) for item in items)
-        if not sound:
-            plugin.error = PluginError(
-                f"Plugin {plugin} answered its hook {hook} with {what}. The answer was not used; the fault is in "
-                f"{plugin.location}."
-            )
-        return sound
 
     def _unknown(self, wanted: ModelName) -> UnknownModelError:
         close = did_you_mean(wanted.name, self.names())  # first: a plugin may fail at being asked for its names

@@ -134,8 +134,13 @@ class PluginHost:
             raise record.error
         return record
 
-    def ask(self, hook: str, **arguments: Any) -> list[tuple[Plugin, Any]]:
+    def ask(self, hook: str, *, to: str | None = None, **arguments: Any) -> list[tuple[Plugin, Any]]:
         """Every plugin's answer but None. A plugin that fails is marked and left out.
+
+        Args:
+            hook: its name.
+            to: the one plugin to ask; None means all.
+            **arguments: of the hook.
 
         Raises:
             RegistryError: raised on purpose by a plugin that knows the question to be its own.
@@ -143,7 +148,7 @@ class PluginHost:
         answers = []
         with trace.step(hook, arguments) as step:
             for plugin in self:
-                if hook in plugin.hooks:
+                if hook in plugin.hooks and to in {None, plugin.name}:
                     try:
                         answer = self.ask_one(plugin, hook, **arguments)
                     except PluginError as error:
