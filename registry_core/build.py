@@ -111,5 +111,5 @@ class UnwrittenCheck:
         return [
             name
             for name, (tensor, address, version) in self._watched.items()
-            if held.get(name) is tensor and tensor.data_ptr() == address and tensor._version == version  # noqa: SLF001
+            if tensor.data_ptr() == address and tensor._version == version and held.get(name) is tensor  # noqa: SLF001
         ]
