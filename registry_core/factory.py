@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from registry_core.cache import cache_folder
 from registry_core.config import ModelConfig, RawConfig
 from registry_core.errors import OverrideError, RandomWeightsWarning, RegistryError, TakenNameError
-from registry_core.fetch import FetchContext, Fetched, Progress
+from registry_core.fetch import FetchContext, Fetched, Progress, Settings
 from registry_core.lookup import FoundWeights, Resolved
 from registry_core.names import ModelName
 from registry_core.plugins import Plugin
@@ -96,6 +96,7 @@ class Registry:
         found = find_weights(self.services.lookup, resolved, pretrained, weights_of)
         towers = tower_files(image=image_weights, text=text_weights)
         settled = settle(resolved.config, found.weights if found else None, overrides, self._claimed)
+        self._refuse_offline(resolved, found, cache_dir)
         from registry_core.assembly import Order, assemble  # torch: a wrong name or tag need not wait for it
 
         order = Order(resolved, settled, found, str(device), precision, tower, strict, mmap, towers).checked()
@@ -126,7 +127,7 @@ class Registry:
         return self.services.resolve(name).config
 
     def explain(self, name: str, pretrained: PathLike | None = None, **overrides: Any) -> Explanation:
-        """Where a model's config and weights come from and whose code answers; nothing is fetched or built.
+        """Where a model's config and weights come from and who answers; only an `hf-hub:` name's config is fetched.
 
         Raises:
             RegistryError: what `create` would raise before it fetches.
@@ -275,6 +276,11 @@ class Registry:
     def _fetch(self, resolved: Resolved, weights: Weights, cache_dir: PathLike | None) -> Fetched:
         context = FetchContext(cache_folder(cache_dir), asked=_asked(resolved, weights))
         return self.services.fetch(weights, context=context)
+
+    def _refuse_offline(self, resolved: Resolved, found: FoundWeights | None, cache_dir: PathLike | None) -> None:
+        """Offline, say at once what is not here: a fetch takes no time then, and torch need not be imported for it."""
+        if found is not None and Settings.load().offline:
+            self._fetch(resolved, found.weights, cache_dir)
 
     def _findings(
         self, resolved: Resolved, found: FoundWeights | None, pretrained: PathLike | bool | None

@@ -128,4 +128,4 @@ def build_preprocess(config: ModelConfig, train: bool, registry: Registry) -> Ca
 
 @hookspec
 def fetchers() -> Mapping[str, Fetcher]:
-    """How to bring bytes from further schemes: scheme -> fetcher."""
+    """How to bring bytes from further schemes: scheme -> fetcher, a function of a Source and a FetchContext."""

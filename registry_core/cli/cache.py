@@ -27,10 +27,16 @@ def add_commands(add: Adder) -> None:
     download.add_argument("--to", metavar="FOLDER", help="a folder that serves another machine as a cache")
     download.add_argument("--cache-dir", metavar="FOLDER")
     cache = add("cache", _cache, "list, verify or remove what was downloaded, or say where it is")
-    cache.add_argument("action", choices=tuple(_ACTIONS))
-    cache.add_argument("pattern", nargs="*", help="of paths in the cache or of where they are from, such as '*openai*'")
-    cache.add_argument("--cache-dir", metavar="FOLDER")
-    cache.add_argument("--unfinished", action="store_true", help="with remove: what broken downloads left")
+    actions = cache.add_subparsers(required=True, metavar="ACTION")
+    for name, (act, about) in _ACTIONS.items():
+        action = actions.add_parser(name, help=about, description=about)
+        action.set_defaults(act=act, pattern=[], unfinished=False)
+        action.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
+        action.add_argument("--cache-dir", metavar="FOLDER")
+        if act is not _path:
+            action.add_argument("pattern", nargs="*", help="of paths in the cache, or of sources, such as '*openai*'")
+        if act is _remove:
+            action.add_argument("--unfinished", action="store_true", help="what broken downloads left, too")
 
 
 def _download(registry: Registry, options: argparse.Namespace) -> Answer:
@@ -43,8 +49,8 @@ def _download(registry: Registry, options: argparse.Namespace) -> Answer:
 
 def _cache(registry: Registry, options: argparse.Namespace) -> Answer:
     del registry
-    folder = cache_folder(options.cache_dir)
-    return _ACTIONS[options.action](folder, options)
+    act: _Act = options.act
+    return act(cache_folder(options.cache_dir), options)
 
 
 def _path(folder: Path, options: argparse.Namespace) -> Answer:
@@ -91,11 +97,12 @@ def _remove(folder: Path, options: argparse.Namespace) -> Answer:
     return {"removed": names, "freed": freed}, lambda: "\n".join([*names, f"{size_text(freed)} freed"])
 
 
-_ACTIONS: dict[str, Callable[[Path, argparse.Namespace], Answer]] = {
-    "list": _list,
-    "verify": _verify,
-    "remove": _remove,
-    "path": _path,
+_Act = Callable[[Path, argparse.Namespace], Answer]
+_ACTIONS: dict[str, tuple[_Act, str]] = {
+    "list": (_list, "sizes, ages, and where from"),
+    "verify": (_verify, "read everything again, and fail if a byte has changed"),
+    "remove": (_remove, "take files out"),
+    "path": (_path, "where the cache is"),
 }
 
 

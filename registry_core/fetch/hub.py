@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
-from registry_core.cache import record_of
+from registry_core.cache import Record, record_of
 from registry_core.checkpoint.shards import INDEX_SUFFIX, shard_names
 from registry_core.errors import CheckpointError, FetchError
 from registry_core.fetch.contract import AbsentError, FetchContext, Fetched
@@ -77,10 +78,17 @@ class HubFetcher:
 def _job(source: HubFile, name: str, context: FetchContext, folder_of: str | None = None) -> Job:
     """What to ask for; `folder_of` is the revision whose folder the file goes to, if not its own."""
     place = _place(replace(source, revision=folder_of or source.revision), name, context.folder)
-    url = _url(source, name, context.settings)
+    # All files of a folder are of one commit, however the branch moves between their downloads.
+    commit = next((record.commit for record in _records(place.parent) if record.commit), source.revision)
+    url = _url(replace(source, revision=commit), name, context.settings)
     # A secret goes where the user's settings send hub files, and not to a mirror that stands in for some host.
     token = _token() if context.settings.mirrored(url) == url else ""
     return Job(_identity(source, name), url, place, token=token)
+
+
+def _records(folder: Path) -> Iterator[Record]:
+    paths = (path.with_suffix("") for path in sorted(folder.glob("*.record")))
+    return (record for path in paths if (record := record_of(path)) is not None)
 
 
 def _url(source: HubFile, name: str, settings: Settings) -> str:

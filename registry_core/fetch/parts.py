@@ -67,6 +67,7 @@ class Part:
 
     def __init__(self, final: Path, left: Path | None = None, note: Note | None = None) -> None:
         self.final, self.path, self.note = final, left or _own_path(final), note
+        self.size = self.pieces = 0
         self._open("xb" if left is None else "r+b")
         while left is not None and (chunk := self._file.read(_CHUNK)):
             self._digest.update(chunk)

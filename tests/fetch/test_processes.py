@@ -196,3 +196,22 @@ def test_the_memory_does_not_grow_with_the_file(server, folder, body_of):
 
     small, large = peak(2), peak(160)
     assert large - small < 12
+
+
+def test_a_file_is_written_once_and_never_read_again(server, folder, body_of):
+    """Its hash is taken on the way: the process opens the file for writing, and no other time."""
+    code = (
+        "import sys; from pathlib import Path; from registry_core import Url, Weights\n"
+        "from registry_core.fetch import FetchContext, fetch\n"
+        "opened = []\n"
+        "def note(event, arguments):\n"
+        "    if event == 'open' and '/w.pt' in str(arguments[0]): opened.append(Path(str(arguments[0])).suffix)\n"
+        "sys.addaudithook(note)\n"
+        "fetch(Weights((Url(sys.argv[2]),)), {}, FetchContext(Path(sys.argv[1])))\n"
+        "print(sorted(set(opened) - {'.lock', '.note', '.record'}), opened.count('.part'))"
+    )
+    url = server.add("/w.pt", body_of(3 * MB))
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code, str(folder), url], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "['.part'] 1"
