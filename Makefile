@@ -45,7 +45,7 @@ $(VENV)/.environment: pyproject.toml constraints.txt
 		{ echo "Python 3.11 or newer is needed; say which by BASE_PYTHON=python3.12"; exit 1; }
 	$(BASE_PYTHON) -m venv $(VENV)
 	$(PYTHON) -m pip install --quiet --upgrade pip "setuptools>=77"
-	$(PYTHON) -m pip install --quiet -c constraints.txt -e ".[image,test,parity,lint]" -C editable_mode=strict
+	$(PYTHON) -m pip install --quiet -c constraints.txt -e ".[image,text,test,parity,lint]" -C editable_mode=strict
 	@touch $@
 
 # Strict editable installs link file by file: a new file is seen after this.

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from registry_core.config import HFTextConfig
 from registry_core.errors import BuildError, ConfigError, did_you_mean, listing
 from registry_core.tables import model_table
+from registry_core.towers.inputs import embed_ids
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -108,7 +109,7 @@ class HFTextTower(nn.Module):
         With `output_tokens` in the config also the tokens [N, L, C], without the first where that one is the feature.
         """
         mask = (text != self.pad_id).long()
-        output = self.transformer(input_ids=text, attention_mask=mask)
+        output = embed_ids(lambda ids: self.transformer(input_ids=ids, attention_mask=mask), text, self.vocab_size)
         states: Tensor = output.last_hidden_state
         learnt = getattr(output, "pooler_output", None) if self.pooler_type == "cls_pooler" else None
         feature: Tensor = self.proj(_POOLERS[self.pooler_type](states, mask) if learnt is None else learnt)

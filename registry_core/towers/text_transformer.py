@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from registry_core.config import TextConfig
-from registry_core.towers.inputs import check_text
+from registry_core.towers.inputs import check_text, embed_ids
 from registry_core.towers.key_values import Prefix, causal_mask
 from registry_core.towers.layers import BlockOptions, Transformer
 from registry_core.towers.locking import Group, lock_groups
@@ -99,7 +99,7 @@ class TextLayers(nn.Module):
         """Ids [N, L] at the places from `start` on -> [N, L, C]."""
         dtype = self.transformer.dtype
         places = self.positions(start + text.shape[1])[start:]
-        embedded: Tensor = self.token_embedding(text).to(dtype) + places.to(dtype)
+        embedded: Tensor = embed_ids(self.token_embedding, text, self.vocab_size).to(dtype) + places.to(dtype)
         return embedded
 
     def _visible(self, text: Tensor) -> Tensor:

@@ -1,0 +1,135 @@
+"""What every tokenizer does: take texts as people give them, and refuse what the model cannot take."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from array import array
+from collections.abc import Iterable, Sequence, Sized
+from typing import TYPE_CHECKING
+
+from registry_core.errors import BuildError, InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Tokenizer(ABC):
+    """str | list[str] -> int64 tensor [N, L]. Picklable; printing it says what it does.
+
+    Args:
+        context_length: L, the length of every row.
+        id_limit: the first id that the model has no embedding for; None where only the model knows.
+
+    Attributes:
+        vocab_size: how many ids this tokenizer has.
+    """
+
+    vocab_size: int
+
+    def __init__(self, context_length: int, id_limit: int | None = None) -> None:
+        self.context_length = context_length
+        self.id_limit = id_limit
+
+    def __call__(self, texts: str | Iterable[str], context_length: int | None = None) -> Tensor:
+        """Tokenise one text or several; each is truncated or padded to the context length.
+
+        Args:
+            texts: one text gives one row.
+            context_length: instead of the tokenizer's own.
+
+        Raises:
+            InputError: not texts, no length, or ids that the model has no embeddings for.
+        """
+        length = _checked_length(self.context_length if context_length is None else context_length)
+        ids = self._tokenise(_as_list(texts), length)
+        # Here, on the CPU, the check is cheap; on an accelerator a wrong id ends the process or reads foreign memory.
+        if self.id_limit is not None and self.vocab_size > self.id_limit and ids.numel():
+            self._refuse_beyond(int(ids.max()))
+        return ids
+
+    @abstractmethod
+    def _tokenise(self, texts: list[str], length: int) -> Tensor:
+        """Texts -> ids [N, length]."""
+
+    @abstractmethod
+    def encode(self, text: str) -> list[int]:
+        """The ids of one text, as many as it has, without start, end and padding."""
+
+    @abstractmethod
+    def decode(self, ids: Tensor | Sequence[int], *, skip_special_tokens: bool = True) -> str:
+        """The text of one row of ids.
+
+        Args:
+            ids: [L], or a list of ids.
+            skip_special_tokens: leave out start, end and what follows it.
+
+        Raises:
+            InputError: more than one row, or ids that the tokenizer does not have.
+        """
+
+    def _refuse_beyond(self, highest: int) -> None:
+        if self.id_limit is not None and highest >= self.id_limit:
+            raise InputError(
+                f"The texts have token ids up to {highest}, and the model's vocabulary ends at {self.id_limit - 1} "
+                f"(text_cfg.vocab_size={self.id_limit}), while this tokenizer has {self.vocab_size} ids. Nothing was "
+                "returned. The model was made for another tokenizer: name it as text_cfg.hf_tokenizer_name, or give "
+                f"the model a vocab_size of {self.vocab_size}."
+            )
+
+
+def padded(rows: Iterable[Sequence[int]], length: int) -> Tensor:
+    """Rows of at most `length` ids -> [N, length], int64, filled with zeros."""
+    import torch
+
+    # Through one buffer: a tensor made of lists costs more than all the rest of tokenising a caption.
+    flat, zeros = array("q"), array("q", bytes(8 * length))
+    for row in rows:
+        flat.extend(row)
+        flat += zeros[len(row) :]
+    if not flat:
+        return torch.zeros((0, length), dtype=torch.int64)
+    return torch.frombuffer(flat, dtype=torch.int64).view(-1, length)
+
+
+def row_of(ids: Tensor | Sequence[int], vocab_size: int) -> list[int]:
+    """One row of ids, each of the vocabulary.
+
+    Raises:
+        InputError: they are not.
+    """
+    listed: object = ids.tolist() if hasattr(ids, "tolist") else list(ids)
+    if not isinstance(listed, list) or any(type(item) is not int for item in listed):
+        shape = list(ids.shape) if hasattr(ids, "shape") else listed
+        raise InputError(f"decode takes one row of token ids, [L], got {shape!r}. Decode a batch row by row.")
+    strangers = [item for item in listed if not 0 <= item < vocab_size]
+    if strangers:
+        raise InputError(f"The ids {strangers[:5]} are not of this tokenizer; its ids are 0 to {vocab_size - 1}.")
+    return listed
+
+
+def missing_library(error: ImportError, need: str, extra: str) -> BuildError:
+    """The error for a library that an extra brings."""
+    return BuildError(
+        f"{need}, and {error.name} is not installed. No tokenizer was made. Install it: "
+        f"pip install 'registry_core[{extra}]'."
+    )
+
+
+def _checked_length(length: object) -> int:
+    if not isinstance(length, int) or length < 1:
+        raise InputError(f"context_length={length!r}: expected a positive number of tokens. Nothing was tokenised.")
+    return length
+
+
+def _as_list(texts: object) -> list[str]:
+    if isinstance(texts, str):
+        return [texts]
+    given = [] if isinstance(texts, bytes) or not isinstance(texts, Iterable) else list(texts)
+    strangers = [text for text in given if not isinstance(text, str)]
+    if strangers or not (given or isinstance(texts, Sized)) or isinstance(texts, bytes):
+        stranger = strangers[0] if strangers else texts
+        raise InputError(
+            f"A tokenizer takes a text or a list of texts, got {type(stranger).__name__} {stranger!r:.60}. "
+            "Nothing was tokenised."
+        )
+    return given
