@@ -10,7 +10,7 @@
     |   `-- OverrideError           the same, caused by an argument of the caller
     |-- PluginError ........... a plugin that cannot be loaded, or whose hook failed
     |-- BuildError ............ a model that cannot be built, or a tower that is absent
-    |-- InputError ............ a tensor of a shape that the model does not take
+    |-- InputError ............ a tensor or an option that a model's method does not take
     |-- FetchError ............ bytes that could not be brought here
     |   |-- OfflineError            they are not here, and the network is forbidden
     |   `-- IntegrityError          bytes that are not the expected ones
@@ -71,7 +71,7 @@ class BuildError(RegistryError):
 
 
 class InputError(RegistryError, ValueError):
-    """A tensor of a shape that the model does not take."""
+    """A tensor or an option that a model's method does not take."""
 
 
 class FetchError(RegistryError):

@@ -21,7 +21,7 @@ FLAT_OVERRIDES = {
     "init_logit_bias": ("init_logit_bias",),
     "nonscalar_logit_scale": ("nonscalar_logit_scale",),
 }
-NESTED_OVERRIDES = ("vision_cfg", "text_cfg", "preprocess_cfg")
+NESTED_OVERRIDES = ("vision_cfg", "text_cfg", "multimodal_cfg", "preprocess_cfg")
 
 
 @dataclass(frozen=True, slots=True)

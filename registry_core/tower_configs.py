@@ -49,6 +49,9 @@ class VisionConfig(ImageTowerConfig):
     pos_embed_type: Literal["learnable", "sin_cos_2d"] = "learnable"
     final_ln_after_pool: bool = False
     pool_type: Literal["tok", "avg", "none"] = "tok"
+    attentional_pool: bool | Literal["parallel", "cascade"] = False
+    attn_pooler_queries: Positive = 256
+    attn_pooler_heads: Positive = 8
     output_tokens: bool = False
     act_kwargs: ActivationOptions | None = None
     norm_kwargs: NormOptions | None = None
@@ -123,6 +126,7 @@ class TextConfig(TextTowerConfig):
     layers: Positive = 12
     mlp_ratio: float = Field(default=4.0, gt=0)
     ls_init_value: float | None = None
+    embed_cls: bool = False
     pad_id: int = 0
     eos_id: int = 2
     no_causal_mask: bool = False
@@ -131,6 +135,11 @@ class TextConfig(TextTowerConfig):
     proj_type: Literal["linear", "none"] = "linear"
     act_kwargs: ActivationOptions | None = None
     norm_kwargs: NormOptions | None = None
+
+    @property
+    def positions(self) -> int:
+        """Places that the tower has embeddings for: the context's, and one for a class token."""
+        return self.context_length + self.embed_cls
 
     @property
     def summary(self) -> str:

@@ -15,6 +15,7 @@ PLUGINS = sorted(path.parent.name for path in (CHECKOUT / "plugins").glob("*/plu
 ALWAYS = {"__init__.py", "plugin.py", "config.py"}
 ARCHITECTURE = {"model.py", "convert.py"}
 OPTIONAL = {"models.jsonl", "pretrained.jsonl", "layouts.py", "options.py", "mobileclip.py"}
+OPTIONAL |= {"generation.py", "next_token.py", "scores.py", "beam_search.py"}  # of models that write
 SCHEMES = {"hub"}  # brings ways to name models, and no architecture
 
 PUBLIC_NAMES = [

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from registry_core.config import ActivationOptions, NormOptions, TextConfig, VisionConfig
+from registry_core.towers.key_values import KeyValues, Prefix
 
 
 class LayerNorm(nn.LayerNorm):
@@ -105,6 +106,12 @@ class BlockOptions:
         """The tower's activation."""
         return QuickGELU() if self.quick_gelu else nn.GELU(approximate=self.act.approximate)
 
+    def perceptron(self) -> nn.Sequential:
+        """The two layers of a block, with the activation between them."""
+        hidden = int(self.width * self.mlp_ratio)
+        c_fc, c_proj = nn.Linear(self.width, hidden), nn.Linear(hidden, self.width)
+        return nn.Sequential(OrderedDict(c_fc=c_fc, gelu=self.activation(), c_proj=c_proj))
+
     def layer_scale(self) -> nn.Module:
         """Layer scale, or nothing where the config sets no initial value."""
         return nn.Identity() if self.ls_init_value is None else LayerScale(self.width, self.ls_init_value)
@@ -128,12 +135,23 @@ class Attention(nn.Module):
         nn.init.zeros_(self.in_proj_bias)
         nn.init.zeros_(self.out_proj.bias)
 
-    def forward(self, x: Tensor, *, causal: bool = False) -> Tensor:
-        """[N, L, C] -> [N, L, C]; `causal` lets each token see itself and those before it."""
+    def forward(
+        self, x: Tensor, *, causal: bool = False, mask: Tensor | None = None, seen: KeyValues | None = None
+    ) -> Tensor:
+        """[N, L, C] -> [N, L, C].
+
+        Args:
+            x: tokens.
+            causal: each token sees itself and those before it.
+            mask: instead, True where a token (row) sees another (column); broadcast to [N, H, L, all tokens].
+            seen: earlier tokens, which `x` sees too and is added to.
+        """
         batch, length, width = x.shape
         projected = F.linear(x, self.in_proj_weight, self.in_proj_bias)  # [N, L, 3C]
         query, key, value = projected.view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # [N, H, L, D] each
-        mixed = F.scaled_dot_product_attention(query, key, value, is_causal=causal)
+        if seen is not None:
+            key, value = seen.extend(key, value)
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal and mask is None)
         result: Tensor = self.out_proj(mixed.transpose(1, 2).reshape(batch, length, width))
         return result
 
@@ -143,18 +161,18 @@ class ResidualAttentionBlock(nn.Module):
 
     def __init__(self, options: BlockOptions) -> None:
         super().__init__()
-        hidden = int(options.width * options.mlp_ratio)
         self.ln_1 = options.layer_norm()
         self.attn = Attention(options.width, options.heads)
         self.ls_1 = options.layer_scale()
         self.ln_2 = options.layer_norm()
-        c_fc, c_proj = nn.Linear(options.width, hidden), nn.Linear(hidden, options.width)
-        self.mlp = nn.Sequential(OrderedDict(c_fc=c_fc, gelu=options.activation(), c_proj=c_proj))
+        self.mlp = options.perceptron()
         self.ls_2 = options.layer_scale()
 
-    def forward(self, x: Tensor, *, causal: bool = False) -> Tensor:
-        """[N, L, C] -> [N, L, C]."""
-        attended: Tensor = x + self.ls_1(self.attn(self.ln_1(x), causal=causal))
+    def forward(
+        self, x: Tensor, *, causal: bool = False, mask: Tensor | None = None, seen: KeyValues | None = None
+    ) -> Tensor:
+        """[N, L, C] -> [N, L, C]; the options are the attention's."""
+        attended: Tensor = x + self.ls_1(self.attn(self.ln_1(x), causal=causal, mask=mask, seen=seen))
         result: Tensor = attended + self.ls_2(self.mlp(self.ln_2(attended)))
         return result
 
@@ -186,22 +204,44 @@ class Transformer(nn.Module):
     def reset_for_text(self) -> None:
         """Initial values of the text tower; the image tower keeps torch's own."""
         for block in self.blocks():
-            nn.init.normal_(block.attn.in_proj_weight, std=self.width**-0.5)
-            nn.init.normal_(block.attn.out_proj.weight, std=(2 * self.layers * self.width) ** -0.5)
-            nn.init.normal_(block.mlp.get_parameter("c_fc.weight"), std=(2 * self.width) ** -0.5)
-            nn.init.normal_(block.mlp.get_parameter("c_proj.weight"), std=(2 * self.layers * self.width) ** -0.5)
+            reset_for_text(block, self.width, self.layers)
 
-    def run_block(self, index: int, x: Tensor, *, causal: bool = False) -> Tensor:
+    def run_block(
+        self,
+        index: int,
+        x: Tensor,
+        *,
+        causal: bool = False,
+        mask: Tensor | None = None,
+        prefix: Prefix | None = None,
+    ) -> Tensor:
         """One block on `x` [N, L, C]; for towers that do something between the blocks."""
         block = self.resblocks[index]
         if self.grad_checkpointing and torch.is_grad_enabled():
-            recomputed: Tensor = checkpoint(block, x, causal=causal, use_reentrant=False)
+            recomputed: Tensor = checkpoint(block, x, causal=causal, mask=mask, use_reentrant=False)
             return recomputed
-        result: Tensor = block(x, causal=causal)
+        result: Tensor = block(x, causal=causal, mask=mask, seen=None if prefix is None else prefix.layers[index])
         return result
 
-    def forward(self, x: Tensor, *, causal: bool = False) -> Tensor:
-        """[N, L, C] -> [N, L, C]."""
+    def forward(
+        self, x: Tensor, *, causal: bool = False, mask: Tensor | None = None, prefix: Prefix | None = None
+    ) -> Tensor:
+        """[N, L, C] -> [N, L, C].
+
+        Args:
+            x: tokens.
+            causal: each token sees itself and those before it.
+            mask: instead, True where a token (row) sees another (column).
+            prefix: what the blocks keep of earlier tokens; `x` continues them. Without gradients only.
+        """
         for index in range(self.layers):
-            x = self.run_block(index, x, causal=causal)
+            x = self.run_block(index, x, causal=causal, mask=mask, prefix=prefix)
         return x
+
+
+def reset_for_text(block: nn.Module, width: int, layers: int) -> None:
+    """Initial values of one block of a text tower or decoder that is `layers` deep."""
+    nn.init.normal_(block.get_parameter("attn.in_proj_weight"), std=width**-0.5)
+    nn.init.normal_(block.get_parameter("attn.out_proj.weight"), std=(2 * layers * width) ** -0.5)
+    nn.init.normal_(block.get_parameter("mlp.c_fc.weight"), std=(2 * width) ** -0.5)
+    nn.init.normal_(block.get_parameter("mlp.c_proj.weight"), std=(2 * layers * width) ** -0.5)

@@ -1,0 +1,57 @@
+"""The hooks of coca. Free of torch until a model is built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from registry_core import hookimpl
+from registry_core.tables import model_table, tag_table, tag_weights
+
+from .config import CocaConfig, claims
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from registry_core import Conversion, LazyTensor, ModelConfig, RawConfig, Weights
+
+_models = model_table(__package__)
+_tags = tag_table(__package__)
+
+
+@hookimpl
+def list_models() -> Mapping[str, RawConfig]:
+    return _models()
+
+
+@hookimpl
+def list_pretrained() -> Sequence[tuple[str, str]]:
+    return list(_tags())
+
+
+@hookimpl
+def resolve_config(name: str, raw: RawConfig | None) -> ModelConfig | None:
+    if raw is not None:
+        return CocaConfig.parse(raw, name) if claims(raw) else None
+    row = _models().get(name)
+    return None if row is None else CocaConfig.parse(row, name)
+
+
+@hookimpl
+def resolve_pretrained(name: str, tag: str) -> Weights | None:
+    row = _tags().get((name, tag))
+    return None if row is None else tag_weights(tag, row)
+
+
+@hookimpl
+def build_model(config: CocaConfig, tower: str | None) -> nn.Module:
+    from .model import CoCa
+
+    return CoCa(config, tower)
+
+
+@hookimpl
+def convert_state_dict(config: ModelConfig, trained: ModelConfig, state: Mapping[str, LazyTensor]) -> Conversion:
+    from .convert import convert
+
+    return convert(config, trained, state)

@@ -1,0 +1,95 @@
+"""Files for a CoCa: saving, resizing, what older versions left in them, precision."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from registry_core import StateDictError
+
+
+@pytest.fixture
+def path(registry, coca, config, tmp_path):
+    """A checkpoint of the model `x`, which the registry knows."""
+    registry.add_config(config, "x")
+    torch.save(coca().state_dict(), tmp_path / "x.pt")
+    return tmp_path / "x.pt"
+
+
+@pytest.fixture
+def given(image, text):
+    return image, text
+
+
+def test_what_is_saved_loads_to_the_same_outputs(registry, path, given, tokens):
+    image, text = given
+    model = registry.create("x", path)
+    folder = registry.save(model, path.parent / "saved")
+    registry.add_config(registry.config("x").raw(), "y")
+    again = registry.create("y", folder / "open_clip_model.safetensors")
+    with torch.no_grad():
+        torch.testing.assert_close(again(image, text), model(image, text), atol=0, rtol=0)
+    torch.testing.assert_close(again.generate(image, **tokens), model.generate(image, **tokens))
+
+
+def test_buffers_that_older_versions_saved_are_passed_over(registry, path, tmp_path):
+    state = torch.load(path)
+    for name in ("text.attn_mask", "text_decoder.attn_mask", "attn_mask"):
+        state[name] = torch.zeros(12, 12)
+    state["text.transformer.embeddings.position_ids"] = torch.arange(12)
+    torch.save(state, tmp_path / "old.pt")
+    torch.testing.assert_close(
+        dict(registry.create("x", tmp_path / "old.pt").state_dict()), dict(registry.create("x", path).state_dict())
+    )
+
+
+def test_another_picture_size_and_context(registry, path, text):
+    model = registry.create("x", path, image_size=48, context_length=7)
+    assert model.visual.positional_embedding.shape == (1 + 36, 32)
+    assert model.text.positional_embedding.shape == (8, 24)  # the class token has a place too
+    with torch.no_grad():
+        assert model(torch.randn(3, 3, 48, 48), text[:, :7])["logits"].shape == (3, 6, 40)
+    assert "text.positional_embedding" in registry.report(model).adapted
+
+
+def test_a_logit_scale_of_one_element(registry, path, tmp_path):
+    state = torch.load(path)
+    state["logit_scale"] = state["logit_scale"].reshape(1)
+    torch.save(state, tmp_path / "vector.pt")
+    assert registry.create("x", tmp_path / "vector.pt").logit_scale.shape == ()
+
+
+def test_strict_loading_names_what_is_missing(registry, path, tmp_path):
+    state = {name: tensor for name, tensor in torch.load(path).items() if "text_decoder" not in name}
+    torch.save(state, tmp_path / "part.pt")
+    with pytest.raises(StateDictError, match=r"missing from the file: .*text_decoder"):
+        registry.create("x", tmp_path / "part.pt")
+
+
+def test_parameters_come_in_the_published_order(registry, config):
+    registry.add_config(config, "x")
+    names = list(registry.create("x", False).state_dict())
+    assert list(dict.fromkeys(name.partition(".")[0] for name in names)) == [
+        "logit_scale", "text", "visual", "text_decoder",
+    ]  # fmt: skip
+    text = [name.split(".")[1] for name in names if name.startswith("text.")]
+    assert list(dict.fromkeys(text)) == [
+        "cls_emb", "positional_embedding", "text_projection", "token_embedding", "transformer", "ln_final",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [
+    ("bf16", torch.bfloat16), ("pure_bf16", torch.bfloat16), ("fp16", torch.float16),
+])  # fmt: skip
+def test_half_precision_computes_what_float_does(registry, path, given, precision, dtype):
+    image, text = given
+    tokens = {"sot_token_id": 38, "eos_token_id": 39, "seq_len": 6}
+    whole, half = registry.create("x", path), registry.create("x", path, precision=precision)
+    with torch.no_grad():
+        expected, found = whole(image, text), half(image.to(dtype), text)
+    assert found["logits"].dtype == dtype
+    for name in ("image_features", "text_features"):
+        torch.testing.assert_close(found[name].float(), expected[name], atol=0.05, rtol=0.05)
+    close = torch.nn.functional.cosine_similarity(found["logits"].float(), expected["logits"], dim=-1)
+    assert close.min() > 0.98
+    assert half.generate(image.to(dtype), **tokens).shape[0] == 3
