@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
@@ -128,7 +129,7 @@ def trusted_record(path: Path, source: str, sha256_prefix: str = "") -> Record |
         return None
     renewed = replace(record, time=time)
     with suppress(OSError):  # a cache of somebody else's: the hash is taken again next time
-        _write_record(path.with_name(f"{path.name}.{os.getpid()}.note"), path, renewed)
+        _write_record(path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.note"), path, renewed)
     return renewed
 
 

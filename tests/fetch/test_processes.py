@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,15 @@ class TestManyProcesses:
         assert files(folder) == ["w.pt", "w.pt.record"]
 
 
+def wait_for_bytes(child, folder, least):
+    """Until a part has grown to a size, or the process has ended."""
+    while child.poll() is None:
+        with suppress(OSError):  # parts come and go
+            if max((part.stat().st_size for part in folder.rglob("*.part")), default=0) >= least:
+                return
+        time.sleep(0.001)
+
+
 @pytest.mark.parametrize("rounds", [20, pytest.param(200, marks=pytest.mark.large)])
 def test_killed_at_any_point(server, body_of, files, context, rounds):
     """After each kill the final file is not there or right, and the next call finishes, from where it was if it can."""
@@ -69,7 +79,8 @@ def test_killed_at_any_point(server, body_of, files, context, rounds):
         url = server.add(path, body, pause=0.002, piece=1 << 17)
         child = start(folder, url)
         assert child.stdout.readline() == "ready\n"
-        time.sleep(chance.uniform(0.0, 0.55))
+        wait_for_bytes(child, Path(folder), chance.uniform(-0.05, 1.02) * len(body))
+        time.sleep(chance.uniform(0.0, 0.01))
         child.kill()
         kills += child.wait() == -9
         child.communicate()
@@ -81,7 +92,8 @@ def test_killed_at_any_point(server, body_of, files, context, rounds):
         assert fetch(Weights((Url(url),)), {}, context).path.read_bytes() == body
         ranges = server.ranges()[asked:]
         if left and place is None:
-            assert ranges == ([] if left == len(body) else [f"bytes={left}-"])
+            # All there: no request, unless the kill came between the note's end and the last move.
+            assert ranges in (([], [None]) if left == len(body) else ([f"bytes={left}-"],))
             resumed += 1
     names = {f"w{number}.pt{end}" for number in range(rounds) for end in ("", ".record")}
     assert set(files(folder)) == names
@@ -95,7 +107,7 @@ class TestLock:
         with one_at_a_time(path, done=lambda: False, stall=60):
             started = time.monotonic()
             with one_at_a_time(path, done=lambda: False, stall=0.7):
-                assert 0.6 < time.monotonic() - started < 3
+                assert 0.6 < time.monotonic() - started < 20
 
     def test_a_process_that_makes_progress_is_waited_for(self, tmp_path):
         path = tmp_path / "w.pt"
