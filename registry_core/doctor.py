@@ -16,7 +16,7 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from registry_core.cache import cache_folder, cached_record
+from registry_core.cache import cache_folder, cached_record, entries, unfinished
 from registry_core.clashes import find_clashes
 from registry_core.errors import RegistryError
 from registry_core.factory import Registry
@@ -165,20 +165,15 @@ def _cache(registry: Registry) -> Iterator[Finding]:
         return
     if not os.access(folder, os.W_OK):
         yield Finding("warning", "cache", f"{folder} cannot be written to: what it holds is used, nothing is added")
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    complete = [record.size for record in map(cached_record, files) if record is not None]
-    yield Finding("ok", "cache", f"{folder}, {len(complete)} files, {sum(complete):,} bytes")
-    yield from _damaged(files)
-
-
-def _damaged(files: Iterable[Path]) -> Iterator[Finding]:
-    """Cached files that are not what their record says, and leftovers of downloads that were broken off."""
-    for path in files:
-        if path.with_name(f"{path.name}.json").exists() and cached_record(path) is None:
-            text = f"{path} is not of its recorded length; it is not used, and fetched again when it is asked for"
+    found = entries(folder)
+    whole = [record.size for record in (cached_record(entry.path) for entry in found) if record is not None]
+    yield Finding("ok", "cache", f"{folder}, {len(whole)} files, {sum(whole):,} bytes")
+    for entry in found:
+        if cached_record(entry.path) is None:
+            text = f"{entry.path} is not of its recorded length: it is not used, and fetched again when it is asked for"
             yield Finding("warning", "cache", text)
-        elif path.suffix == ".part":
-            yield Finding("warning", "cache", f"{path} is left over from a download that broke off; it may be deleted")
+    for path in unfinished(folder):
+        yield Finding("ok", "cache", f"{path} is of a download that broke off; the next one goes on from it")
 
 
 CHECKS: tuple[Callable[[Registry], Iterator[Finding]], ...] = (
