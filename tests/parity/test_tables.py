@@ -83,7 +83,7 @@ def test_a_tags_facts(model, tag):
 
 
 def check_hub(sources, hf_hub):
-    """A final slash leaves the file's name to be found: ours tries more than open_clip does, its own in the same order."""
+    """A final slash leaves the file's name to be found: ours tries more than open_clip does, its own in its order."""
     if not hf_hub:
         assert not sources
         return
