@@ -153,6 +153,13 @@ class HFTokenizer(Tokenizer):
                 f"language={language!r}: the {type(self.tokenizer).__name__} of {self.source} marks no languages. No "
                 "tokenizer was made. Leave `language` out."
             )
+        if self.tokenizer.convert_tokens_to_ids(language) in {None, self.tokenizer.unk_token_id}:
+            raise ConfigError(
+                f"language={language!r}: the tokenizer of {self.source} has no such token. Expected a code such as "
+                "'fra_Latn'. No tokenizer was made."
+            )
+        # The attribute too: transformers 5 sets the tokens from it again before each text.
+        self.tokenizer.src_lang = language
         setter(language)
 
     def _check_special_tokens(self) -> None:

@@ -75,6 +75,19 @@ def test_a_language_where_none_is_marked_is_refused(word_pieces):
         HFTokenizer(word_pieces, HFOptions(language="fra_Latn"))
 
 
+def test_a_language_is_marked_in_each_text(tmp_path):
+    from transformers import NllbTokenizer
+
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", "eng_Latn", "fra_Latn", "\u2581", "a"]
+    vocabulary = {token: index for index, token in enumerate(special)}
+    NllbTokenizer(vocab=vocabulary, merges=[]).save_pretrained(tmp_path)
+    for language in ("eng_Latn", "fra_Latn"):
+        tokenizer = HFTokenizer(str(tmp_path), HFOptions(language=language), 6)
+        assert tokenizer(["a", "a"])[:, 0].tolist() == [vocabulary[language]] * 2
+    with pytest.raises(ConfigError, match=r"language='xyz': the tokenizer of .* has no such token"):
+        HFTokenizer(str(tmp_path), HFOptions(language="xyz"))
+
+
 def test_files_that_are_not_there_are_named_with_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(FetchError, match=r"'org/absent' could not be had; nothing may be fetched .offline.*"):
