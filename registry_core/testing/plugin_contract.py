@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -10,7 +11,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from registry_core import ModelConfig, Registry, Weights
+from registry_core import ModelConfig, Registry, Weights, hookspecs
 from registry_core.clashes import find_clashes
 from registry_core.plugins import Plugin
 from registry_core.testing.process import HEAVY, ask_python
@@ -108,7 +109,8 @@ class PluginContract:
         for model, tag in own_tags(registry, record):
             resolved = registry.services.resolve(model)
             asked = {"name": resolved.name, "config": resolved.config, "tag": tag, "registry": registry}
-            weights = registry.services.host.ask_one(record, "resolve_pretrained", **asked)
+            hook = "resolve_pretrained"
+            weights = registry.services.host.ask_one(record, hook, **question(hook, **asked))
             assert isinstance(weights, Weights), f"tag {tag!r} of {model!r} is listed and leads nowhere"
             assert weights.tag == tag, f"the weights of {tag!r} of {model!r} must carry the tag"
             assert weights.sources, f"tag {tag!r} of {model!r} has no source"
@@ -116,7 +118,7 @@ class PluginContract:
 
     def test_answers_for_nothing_that_is_not_its_own(self, registry: Registry, record: Plugin) -> None:
         def ask(hook: str, **arguments: Any) -> Any:
-            return registry.services.host.ask_one(record, hook, registry=registry, **arguments)
+            return registry.services.host.ask_one(record, hook, **question(hook, registry=registry, **arguments))
 
         assert ask("resolve_config", name="surely-no-such-model", raw=None) is None
         assert ask("resolve_config", name="a stranger", raw={"architecture": "surely-no-such-architecture"}) is None
@@ -134,6 +136,11 @@ class PluginContract:
         described = registry.services.host.ask_one(record, "describe_models") or {}
         assert all(isinstance(text, str) for column in described.values() for text in column.values())
         assert record.error is None
+
+
+def question(hook: str, **given: Any) -> dict[str, Any]:
+    """All arguments that a hook may take; None for those that a test does not speak of."""
+    return {**dict.fromkeys(inspect.signature(getattr(hookspecs, hook)).parameters), **given}
 
 
 def own_models(registry: Registry, plugin: Plugin) -> Mapping[str, Any]:

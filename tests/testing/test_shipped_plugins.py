@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from registry_core.testing import ArchitectureContract
+from registry_core.testing import ArchitectureContract, PluginContract
 
 SMALL = {
     "embed_dim": 24,
@@ -14,6 +14,16 @@ SMALL = {
 class TestOpenaiClip(ArchitectureContract):
     plugin = "openai_clip"
     small = SMALL
+
+
+class TestHub(PluginContract):
+    plugin = "hub"
+
+
+class TestCustomTextClip(ArchitectureContract):
+    plugin = "custom_text_clip"
+    small = {**SMALL, "custom_text": True}
+    most_on_meta = 3
 
 
 class TestDaclip(ArchitectureContract):
