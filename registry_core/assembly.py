@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,11 @@ from registry_core.checkpoint.recognise import read_index
 from registry_core.errors import OverrideError, PluginError, listing
 from registry_core.precision import apply_precision, check_precision
 from registry_core.report import LoadReport
+from registry_core.tower_weights import load_tower
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from torch import nn
 
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from registry_core.factory import Registry
     from registry_core.fetch import Fetched
     from registry_core.lookup import FoundWeights, Resolved
+    from registry_core.plugins import Plugin
     from registry_core.settle import Settled
 
 TOWERS = (None, "image", "text")
@@ -30,7 +34,7 @@ TOWERS = (None, "image", "text")
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Everything that is decided before anything is built."""
+    """Everything that is decided before anything is built; `tower_files` has a checkpoint for "image" or "text"."""
 
     resolved: Resolved
     settled: Settled
@@ -40,6 +44,7 @@ class Order:
     tower: str | None
     strict: bool
     mmap: bool
+    tower_files: Mapping[str, Path] = field(default_factory=dict)
 
     def checked(self) -> Order:
         """The order, if it can be carried out.
@@ -54,6 +59,11 @@ class Order:
             raise OverrideError(
                 f"device='meta' makes an empty shell, which cannot hold the weights of {self.found.weights}. Nothing "
                 "was built. Leave pretrained= out, or choose a real device."
+            )
+        if self.tower_files and (self.device == "meta" or self.tower not in {None, *self.tower_files}):
+            raise OverrideError(
+                f"image_weights= and text_weights= fill a tower, and with device={self.device!r} and "
+                f"tower={self.tower!r} there is none to fill. Nothing was built."
             )
         _check_device(self.device)
         return self
@@ -77,13 +87,13 @@ def assemble(registry: Registry, order: Order, fetched: Fetched | None) -> nn.Mo
     model = build(partial(make, order.tower), values=fetched is None and not shell, device="meta" if shell else "cpu")
     apply_precision(model, order.precision, values=fetched is None)
     if not shell:
-        if fetched is None:
-            model = _finish(registry, order, model, report)
-        else:
-            conversion = _load(registry, order, fetched, model, report)
-            check = UnwrittenCheck(model, conversion.leaves)
-            model = _finish(registry, order, model, report)
-            _refuse_unwritten(check, order)
+        conversions = [] if fetched is None else [_load(registry, order, fetched, model, report)]
+        conversions += [
+            load_tower(registry.services, order, model, report, tower) for tower in sorted(order.tower_files)
+        ]
+        check = UnwrittenCheck(model, lambda name: any(conversion.leaves(name) for conversion in conversions))
+        model = _finish(registry, order, model, report)
+        _refuse_unwritten(check, order)
         apply_precision(model, order.precision)
         model = model.to(order.device)
     model.registry_report = report  # type: ignore[assignment] # goes with copies and pickles of the model
@@ -131,9 +141,20 @@ def _finish(registry: Registry, order: Order, model: nn.Module, report: LoadRepo
     for plugin in (owner, *(other for other in host if other is not owner)):
         if "post_load" in plugin.hooks:
             replacement = host.ask_one(plugin, "post_load", model=model, report=report, registry=registry)
+            _check_replacement(plugin, replacement)
             report.post_load.append(f"{plugin.name}, replaced" if replacement is not None else plugin.name)
-            model = model if replacement is None else replacement
+            model = model if replacement is None else replacement.eval()
     return model
+
+
+def _check_replacement(plugin: Plugin, answer: object) -> None:
+    from torch import nn
+
+    if answer is not None and not isinstance(answer, nn.Module):
+        raise PluginError(
+            f"Plugin {plugin} answered its hook post_load with a {type(answer).__name__}, expected a torch.nn.Module "
+            f"or None. The model was not returned; the fault is in {plugin.location}."
+        )
 
 
 def _refuse_unwritten(check: UnwrittenCheck, order: Order) -> None:

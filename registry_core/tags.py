@@ -100,3 +100,18 @@ def _unknown(lookup: Lookup, resolved: Resolved, given: str) -> UnknownWeightsEr
         f"{did_you_mean(given, tags)} Its tags are: {listing(tags, 40) or 'none'}. Nothing was built; give one of "
         "them, or the path of a checkpoint."
     )
+
+
+def tower_files(**given: Pretrained | None) -> dict[str, Path]:
+    """The files of towers that have weights of their own, by tower.
+
+    Raises:
+        UnknownWeightsError: nothing is at a path. A tower that was asked to be filled never stays random.
+    """
+    files = {tower: Path(path).expanduser() for tower, path in given.items() if path is not None}
+    for tower, path in files.items():
+        if not path.exists():
+            raise UnknownWeightsError(
+                f"{tower}_weights={str(path)!r}: no file is at that path. Nothing was built; correct it, or leave it out."
+            )
+    return files
