@@ -36,6 +36,8 @@ def describe_problems(error: ValidationError, model: type[StrictModel], origin: 
                 key = str(item["loc"][-1])
                 where = ".".join([*path, key])
                 text = f"unknown key.{did_you_mean(key, known) or f' Known keys: {listing(sorted(known), 40)}.'}"
+            case "missing" if isinstance(item["loc"][-1], int):  # of a list: an index, no key
+                text = f"too few values, got {item['input']!r}."
             case "missing":
                 text = "missing."
             case _:

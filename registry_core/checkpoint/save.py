@@ -46,6 +46,8 @@ def save_model(model: nn.Module, report: LoadReport, folder: Path) -> Path:
         for path in _tokenizer_files(report):
             shutil.copyfile(path, new / path.name)
         (new / CONFIG_FILENAME).write_text(json.dumps(_config(report), indent=2) + "\n", encoding="utf-8")
+        # safetensors lets nobody but the user read what it writes.
+        (new / WEIGHTS_FILENAME).chmod((new / CONFIG_FILENAME).stat().st_mode)
         for path in sorted(new.iterdir(), key=lambda path: path.name == CONFIG_FILENAME):
             path.replace(folder / path.name)
     return folder
