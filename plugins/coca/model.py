@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from registry_core import BuildError, InputError
@@ -83,6 +83,11 @@ class CoCa(ContrastiveModel):
         self.need("text")
         features, tokens = self.text(text)
         return F.normalize(features, dim=-1) if normalize else features, tokens
+
+    @property
+    def text_side(self) -> nn.Module:
+        """The text tower."""
+        return self.text
 
     def forward(  # type: ignore[override] # the decoder's inputs and outputs come beside CLIP's
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from registry_core.towers.build import build_text_tower
 from registry_core.towers.contrastive import ContrastiveModel
@@ -37,6 +37,11 @@ class CustomTextCLIP(ContrastiveModel):
         """Token ids [N, L] -> features [N, E]."""
         output: Tensor | tuple[Tensor, Tensor] = self.text(text)
         return output[0] if isinstance(output, tuple) else output
+
+    @property
+    def text_side(self) -> nn.Module:
+        """The text tower."""
+        return self.text
 
     def lock_text_tower(self, unlocked_layers: int = 0, freeze_layer_norm: bool = True) -> None:
         """Freeze the text tower but its last layers."""

@@ -6,14 +6,22 @@ https://arxiv.org/abs/2303.15343.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from registry_core.errors import BuildError
+from registry_core.errors import BuildError, InputError
 from registry_core.towers.build import build_image_tower
+from registry_core.towers.intermediates import (
+    Indices,
+    IntermediateOptions,
+    Outputs,
+    image_intermediates,
+    text_intermediates,
+)
 
 if TYPE_CHECKING:
     from registry_core.config import ModelConfig
@@ -80,11 +88,8 @@ class ContrastiveModel(nn.Module):
 
     def get_logits(self, image: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
         """Similarities [N images, M texts], scaled, and their transpose."""
-        features = self.encode_image(image, normalize=True), self.encode_text(text, normalize=True)
-        logits = self.logit_scale.exp() * features[0] @ features[1].T
-        if self.logit_bias is not None:
-            logits = logits + self.logit_bias
-        return logits, logits.T
+        logits = self._logits(self.encode_image(image, normalize=True), self.encode_text(text, normalize=True))
+        return logits["image_logits"], logits["text_logits"]
 
     def forward(self, image: Tensor | None = None, text: Tensor | None = None) -> Output:
         """Normalised features of both sides, and exp(logit_scale).
@@ -101,6 +106,84 @@ class ContrastiveModel(nn.Module):
         if self.logit_bias is not None:
             outputs["logit_bias"] = self.logit_bias
         return outputs if self.output_dict else tuple(outputs.values())
+
+    @property
+    def text_side(self) -> nn.Module:
+        """What holds the layers of the text side: a tower, or the model itself."""
+        return self
+
+    def forward_intermediates(
+        self,
+        image: Tensor | None = None,
+        text: Tensor | None = None,
+        *,
+        image_indices: Indices = None,
+        text_indices: Indices = None,
+        stop_early: bool = False,
+        normalize: bool = True,
+        normalize_intermediates: bool = False,
+        intermediates_only: bool = False,
+        image_output_fmt: Literal["NCHW", "NLC"] = "NCHW",
+        image_output_extra_tokens: bool = False,
+        text_output_fmt: str = "NLC",
+        text_output_extra_tokens: bool = False,
+        output_logits: bool = False,
+        output_logit_scale_bias: bool = False,
+    ) -> Outputs:
+        """Outputs of chosen blocks, beside the features; arguments and results as in open_clip.
+
+        Args:
+            image: [N, 3, height, width], or None.
+            text: ids [N, L], or None.
+            image_indices: a number means that many last blocks, a sequence those blocks, None all.
+            text_indices: the same for the text side.
+            stop_early: run no block after the last chosen one.
+            normalize: give features length 1.
+            normalize_intermediates: pass each output through its tower's last norm.
+            intermediates_only: leave features and logits out.
+            image_output_fmt: "NCHW" maps, or "NLC" tokens.
+            image_output_extra_tokens: also the tokens that stand for no patch.
+            text_output_fmt: "NLC".
+            text_output_extra_tokens: also the tokens that stand for no word.
+            output_logits: also similarities of the normalised features, scaled.
+            output_logit_scale_bias: also the scale, and the bias if there is one.
+
+        Returns:
+            image_intermediates, text_intermediates (lists), image_features, text_features and what was asked for.
+
+        Raises:
+            InputError: logits without both inputs, a block that is not there, or a form that a tower does not have.
+            BuildError: the model was created without a tower that this needs.
+        """
+        if text_output_fmt != "NLC" or (output_logits and not intermediates_only and (image is None or text is None)):
+            raise InputError("Texts come as 'NLC', and logits need pictures and texts. Nothing was computed.")
+        outputs: Outputs = {}
+        make = partial(
+            IntermediateOptions, stop_early=stop_early, normalize=normalize_intermediates, only=intermediates_only
+        )
+        if image is not None:
+            self.need("image")
+            form = make(image_indices, layout=image_output_fmt, extra_tokens=image_output_extra_tokens)
+            outputs.update(image_intermediates(self.visual, image, form))
+        if text is not None:
+            self.need("text")
+            form = make(text_indices, extra_tokens=text_output_extra_tokens)
+            outputs.update(text_intermediates(self.text_side, text, form))
+        features = {name: value for name, value in outputs.items() if isinstance(value, Tensor)}
+        if normalize:
+            features = {name: F.normalize(value, dim=-1) for name, value in features.items()}
+            outputs.update(features)
+        if output_logits and not intermediates_only:
+            outputs.update(self._logits(features["image_features"], features["text_features"]))
+        if output_logit_scale_bias:
+            outputs["logit_scale"] = self.logit_scale.exp()
+            outputs.update({} if self.logit_bias is None else {"logit_bias": self.logit_bias})
+        return outputs
+
+    def _logits(self, image_features: Tensor, text_features: Tensor) -> dict[str, Tensor]:
+        logits = self.logit_scale.exp() * image_features @ text_features.T
+        logits = logits if self.logit_bias is None else logits + self.logit_bias
+        return {"image_logits": logits, "text_logits": logits.T}
 
     def lock_image_tower(self, unlocked_groups: int = 0, freeze_bn_stats: bool = False) -> None:
         """Freeze the image tower but its last groups (Zhai et al. 2022, https://arxiv.org/abs/2111.07991)."""

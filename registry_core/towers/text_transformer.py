@@ -60,17 +60,27 @@ class TextLayers(nn.Module):
 
         Tokens are normed, but not beside a class token (`embed_cls`): a decoder goes on from these.
         """
+        x, mask = self.prepare(text)
+        return self.finish(self.transformer(x, causal=self.causal, mask=mask), text)
+
+    def prepare(self, text: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Ids [N, L] -> what goes into the blocks: [N, L, C], and with a class token [N, L + 1, C] and its mask."""
         check_text(text, self.context_length)
         x = self._embed(text, 0)
         if self.cls_emb is None:
-            x = self.ln_final(self.transformer(x, causal=self.causal))
-            return self._project(self._pool(x, text)), x
+            return x, None
         place = self.positions(text.shape[1] + 1)[-1]
         class_token = (self.cls_emb + place).to(x.dtype).expand(x.shape[0], 1, -1)
         mask = self._visible(text)[:, None, None]  # [N, 1, 1, L + 1]
         if self.causal:
             mask = mask & causal_mask(mask.shape[-1], mask.shape[-1], x.device)
-        x = self.transformer(torch.cat([x, class_token], dim=1), mask=mask)
+        return torch.cat([x, class_token], dim=1), mask
+
+    def finish(self, x: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
+        """What comes out of the blocks, and the ids -> feature [N, E] and tokens [N, L, C]."""
+        if self.cls_emb is None:
+            normed: Tensor = self.ln_final(x)
+            return self._project(self._pool(normed, text)), normed
         return self._project(self.ln_final(x[:, -1])), x[:, :-1]
 
     def extend_tokens(self, text: Tensor, prefix: Prefix) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from registry_core.config import TimmVisionConfig, as_pair
 from registry_core.errors import BuildError
+from registry_core.towers.intermediates import IntermediateOptions, Outputs, image_intermediates
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -119,6 +120,28 @@ class TimmTower(nn.Module):
     def no_weight_decay(self) -> set[str]:
         """Names of parameters that optimisers leave out of weight decay: none are named by open_clip either."""
         return set()
+
+
+@image_intermediates.register
+def _intermediates(tower: TimmTower, image: Tensor, options: IntermediateOptions) -> Outputs:
+    extra = {"return_prefix_tokens": True} if options.extra_tokens else {}
+    result: Any = tower.trunk.forward_intermediates(
+        image,
+        indices=options.indices,
+        norm=options.normalize,
+        stop_early=options.stop_early,
+        output_fmt=options.layout,
+        intermediates_only=options.only,
+        **extra,
+    )
+    found = result if options.only else result[1]
+    outputs: Outputs = {"image_intermediates": found}
+    if found and isinstance(found[0], tuple):
+        outputs["image_intermediates_prefix"] = [prefix for _, prefix in found]
+        outputs["image_intermediates"] = [patches for patches, _ in found]
+    if options.only:
+        return outputs
+    return {**outputs, "image_features": tower.head(tower.trunk.forward_head(result[0]))}
 
 
 def _timm() -> ModuleType:
