@@ -10,6 +10,9 @@ import torch
 
 from registry_core import Registry
 
+# Threads cost more than they gain on tensors this small, and tests run side by side.
+torch.set_num_threads(1)
+
 GOLDEN = Path(__file__).parent / "golden"
 
 TINY = {
