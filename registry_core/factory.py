@@ -22,7 +22,7 @@ from registry_core.names import ModelName
 from registry_core.plugins import Plugin
 from registry_core.services import Services
 from registry_core.settle import settle
-from registry_core.tags import confirm, find_weights, tag_of, tower_files
+from registry_core.tags import find_weights, findings, tower_files
 from registry_core.user_configs import read_config
 from registry_core.weights import Weights
 
@@ -77,8 +77,9 @@ class Registry:
                 filled with random values and reported.
             mmap: map the user's file instead of reading it: faster, but changing the file then breaks the model.
             weights_of: with a path, the tag whose file it is; that tag's preprocessing and activation then hold.
-            image_weights, text_weights: a checkpoint for that tower alone, which goes over what `pretrained` gave: the
-                tower's own state dict, or a whole model's of which only the tower is read.
+            image_weights: a checkpoint for that tower alone, which goes over what `pretrained` gave: the tower's own
+                state dict, or a whole model's of which only the tower is read.
+            text_weights: the same for the text tower.
             cache_dir: where downloads are kept, instead of the usual folder.
             **overrides: config keys: image_size, context_length, quick_gelu, patch_dropout, init_logit_scale,
                 init_logit_bias, nonscalar_logit_scale, or nested in vision_cfg, text_cfg, preprocess_cfg.
@@ -101,11 +102,11 @@ class Registry:
 
         order = Order(resolved, settled, found, str(device), precision, tower, strict, mmap, towers).checked()
         fetched = None if found is None else self._fetch(resolved, found.weights, cache_dir)
-        findings = self._findings(resolved, found, pretrained)
+        notes = findings(self.services.lookup, resolved, found, pretrained)
         if found is None and device != "meta" and pretrained is not False and len(towers) < len(_TOWERS):
             _warn_of_random_weights(resolved.name)
         model = assemble(self, order, fetched)
-        self.report(model).notes += findings
+        self.report(model).notes += notes
         return model
 
     def list_models(self, pattern: str = "*") -> list[str]:
@@ -281,23 +282,6 @@ class Registry:
         """Offline, say at once what is not here: a fetch takes no time then, and torch need not be imported for it."""
         if found is not None and Settings.load().offline:
             self._fetch(resolved, found.weights, cache_dir)
-
-    def _findings(
-        self, resolved: Resolved, found: FoundWeights | None, pretrained: PathLike | bool | None
-    ) -> list[str]:
-        """What the report says about the choice of the weights."""
-        if found is None or isinstance(pretrained, bool) or pretrained is None:
-            return []
-        own = [f"the weights that {resolved.name} brings itself were not read"] if resolved.home else []
-        return own + self._findings_of_given(resolved, found.weights, pretrained)
-
-    def _findings_of_given(self, resolved: Resolved, weights: Weights, pretrained: PathLike) -> list[str]:
-        if weights.tag is not None:
-            return [f"a file {pretrained!s} is there too; the tag was taken"] if Path(pretrained).exists() else []
-        tagged = tag_of(self.services.lookup, resolved, weights.of_tag) if weights.of_tag else None
-        if tagged is not None:
-            return [confirm(Path(pretrained).expanduser(), tagged)]
-        return ["activation and preprocessing are the config's: a path states none (weights_of= would)"]
 
 
 def _asked(resolved: Resolved, weights: Weights) -> str:

@@ -75,6 +75,27 @@ def confirm(path: Path, of: Weights) -> str:
     )
 
 
+def findings(
+    lookup: Lookup, resolved: Resolved, found: FoundWeights | None, pretrained: Pretrained | bool | None
+) -> list[str]:
+    """What a report should say about the choice of the weights.
+
+    Raises:
+        IntegrityError: see `confirm`.
+    """
+    if found is None or isinstance(pretrained, bool) or pretrained is None:
+        return []
+    weights = found.weights
+    notes = [f"the weights that {resolved.name} brings itself were not read"] if resolved.home else []
+    if weights.tag is not None:
+        there = Path(pretrained).exists()
+        return [*notes, f"a file {pretrained!s} is there too; the tag was taken"] if there else notes
+    tagged = tag_of(lookup, resolved, weights.of_tag) if weights.of_tag else None
+    if tagged is not None:
+        return [*notes, confirm(Path(pretrained).expanduser(), tagged)]
+    return [*notes, "activation and preprocessing are the config's: a path states none (weights_of= would)"]
+
+
 def tag_of(lookup: Lookup, resolved: Resolved, tag: str) -> Weights | None:
     """A tag's weights, or None; paths are not looked at."""
     answers = lookup.tag(resolved, tag)
@@ -112,6 +133,7 @@ def tower_files(**given: Pretrained | None) -> dict[str, Path]:
     for tower, path in files.items():
         if not path.exists():
             raise UnknownWeightsError(
-                f"{tower}_weights={str(path)!r}: no file is at that path. Nothing was built; correct it, or leave it out."
+                f"{tower}_weights={str(path)!r}: no file is at that path. Nothing was built; correct it, or leave it "
+                "out."
             )
     return files

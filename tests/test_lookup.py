@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from registry_core import ConfigError, UnknownModelError, UnknownWeightsError
+from registry_core import (
+    ConfigError,
+    ConflictError,
+    LocalFile,
+    UnknownModelError,
+    UnknownWeightsError,
+    Weights,
+    hookimpl,
+)
 
 
 class TestTagsOfADaClip:
@@ -29,6 +37,45 @@ class TestTagsOfADaClip:
     def test_that_are_neither_tag_nor_path_are_refused_with_the_bases_tags(self, registry):
         with pytest.raises(UnknownWeightsError, match=r"daclip_ViT-B-32 has no weights 'openia'.*Did you mean openai"):
             registry.create("daclip_ViT-B-32", "openia")
+
+
+class Tagger:
+    """A plugin that brings one tag to a model that it does not own."""
+
+    def __init__(self, path):
+        self.path = path
+
+    @hookimpl
+    def list_pretrained(self):
+        return [("tiny", "mine")]
+
+    @hookimpl
+    def resolve_pretrained(self, name, tag):
+        return Weights((LocalFile(self.path),), tag) if (name, tag) == ("tiny", "mine") else None
+
+
+class TestATagOfTwoPlugins:
+    @pytest.fixture
+    def two(self, registry):
+        registry.register(Tagger(Path("first.pt")), "first")
+        registry.register(Tagger(Path("second.pt")), "second")
+        return registry
+
+    @pytest.mark.parametrize("model", ["tiny", "daclip_tiny"])
+    def test_is_a_conflict_that_says_how_to_choose(self, two, model):
+        with pytest.raises(
+            ConflictError, match=r"tag 'mine' of 'tiny' .*Say which is meant by 'first::mine' or 'second"
+        ):
+            two.explain(model, "mine")
+
+    @pytest.mark.parametrize("model", ["tiny", "daclip_tiny"])
+    @pytest.mark.parametrize("plugin", ["first", "second"])
+    def test_is_chosen_by_the_plugins_name(self, two, model, plugin):
+        assert two.explain(model, f"{plugin}::mine").places[0].path == f"{plugin}.pt"
+
+    def test_of_a_plugin_that_does_not_bring_it_is_unknown(self, two):
+        with pytest.raises(UnknownWeightsError, match="tiny has no weights 'openai_clip::mine'"):
+            two.explain("tiny", "openai_clip::mine")
 
 
 class TestNamesOfADaClip:

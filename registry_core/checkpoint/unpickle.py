@@ -10,11 +10,11 @@ import io
 import operator
 import pickle
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from types import FunctionType, MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 from registry_core.errors import UnsafeCheckpointError
 
@@ -82,19 +82,37 @@ def _first(value: Any, *_: Any) -> Any:
     return value
 
 
+class _Table(OrderedDict[Any, Any]):
+    """Every mapping of a pickle. Keys are plain: hashing a deeply nested tuple would end the process."""
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        parts = key if type(key) is tuple else (key,)
+        if not all(isinstance(part, _PLAIN) for part in parts):
+            raise pickle.UnpicklingError(f"a mapping has a {type(key).__name__} as key, expected text or a number")
+        super().__setitem__(key, value)
+
+
+def _table(*items: Any) -> _Table:
+    """For pickles that name a mapping's class: the class itself is ours, and its attributes not theirs to set."""
+    return _Table(*items)
+
+
+_PLAIN = (str, bytes, int, float, type(None))
+
+
 _ALLOWED: dict[tuple[str, str], Any] = {
-    ("collections", "OrderedDict"): OrderedDict,
+    ("collections", "OrderedDict"): _table,
     ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
     ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
     ("torch._utils", "_rebuild_tensor_v3"): _rebuild_tensor_v3,
     ("torch._utils", "_rebuild_parameter"): _first,
     # What training programs keep beside the tensors: counts of a scheduler, and bytes in the second pickle protocol.
-    ("collections", "Counter"): dict,
+    ("collections", "Counter"): _table,
     ("_codecs", "encode"): _first,
     ("torch", "Size"): tuple,
     ("torch", "device"): lambda *names: ":".join(map(str, names)),
-    ("builtins", "set"): set,
-    ("__builtin__", "set"): set,
+    ("builtins", "set"): list,
+    ("__builtin__", "set"): list,
     ("torch.jit._pickle", "build_intlist"): list,
     ("torch.jit._pickle", "build_doublelist"): list,
     ("torch.jit._pickle", "build_boollist"): list,
@@ -106,13 +124,46 @@ _ALLOWED: dict[tuple[str, str], Any] = {
 }
 
 
-class _DataUnpickler(pickle.Unpickler):
+# The unpickler written in Python: the one in C allots memory by numbers in the file, and hashes what it is told to.
+class _DataUnpickler(pickle._Unpickler):  # noqa: SLF001 - a documented fallback of the public class
     """Resolves the closed list of names and storages, nothing else."""
+
+    append: Callable[[Any], None]
+    pop_mark: Callable[[], list[Any]]
+    stack: list[Any]
 
     def __init__(self, data: bytes, origin: str) -> None:
         super().__init__(io.BytesIO(data))
         self._origin = origin
         self._script_classes: dict[str, type[ScriptObject]] = {}
+
+    def _load_empty_table(self) -> None:
+        self.append(_Table())
+
+    def _load_table(self) -> None:
+        items = self.pop_mark()
+        self.append(_Table(zip(items[::2], items[1::2], strict=True)))
+
+    # A set becomes a list: what is in it need not be hashed.
+    def _load_empty_set(self) -> None:
+        self.append([])
+
+    def _load_items(self) -> None:
+        items = self.pop_mark()
+        self.stack[-1].extend(items)
+
+    def _load_frozen_set(self) -> None:
+        items = self.pop_mark()  # first: it exchanges the stack that `append` belongs to
+        self.append(items)
+
+    dispatch: ClassVar[dict[int, Any]] = {
+        **pickle._Unpickler.dispatch,  # noqa: SLF001 - likewise
+        pickle.EMPTY_DICT[0]: _load_empty_table,
+        pickle.DICT[0]: _load_table,
+        pickle.EMPTY_SET[0]: _load_empty_set,
+        pickle.ADDITEMS[0]: _load_items,
+        pickle.FROZENSET[0]: _load_frozen_set,
+    }
 
     def find_class(self, module: str, name: str) -> Any:
         """The inert stand-in of a name; an error for any name that has none."""

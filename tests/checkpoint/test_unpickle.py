@@ -181,3 +181,21 @@ def test_the_files_here_would_really_run(tmp_path):
         pickle.loads(pickle.dumps(hostile(tmp_path / "ran")[name], 2))
         assert (tmp_path / "ran").exists(), name
         (tmp_path / "ran").unlink()
+
+
+class TestNumbersInTheFile:
+    """What a pickle says of sizes and keys is not believed."""
+
+    def test_a_memo_index_allots_nothing(self):
+        index = (0x7FFFFFFF).to_bytes(4, "little")
+        assert unpickle.read_pickle(b"\x80\x02Nr" + index + b".", "file.pt") is None
+
+    @pytest.mark.parametrize("shape", [b"}%sNs.", b"(%sNd.", b"ccollections\nOrderedDict\n)R%sNs."])
+    def test_a_deeply_nested_key_is_not_hashed(self, shape):
+        nested = b")" + b"\x85" * 200_000  # tuples of tuples: hashing them would overrun the stack of the process
+        with pytest.raises(pickle.UnpicklingError, match="a mapping has a tuple as key, expected text or a number"):
+            unpickle.read_pickle(b"\x80\x02" + shape % nested, "file.pt")
+
+    def test_sets_are_read_as_lists(self):
+        assert unpickle.read_pickle(b"\x80\x04\x8f(K\x01\x90.", "file.pt") == [1]
+        assert unpickle.read_pickle(b"\x80\x04(K\x01K\x02\x91.", "file.pt") == [1, 2]

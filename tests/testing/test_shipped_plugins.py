@@ -26,6 +26,24 @@ class TestCustomTextClip(ArchitectureContract):
     most_on_meta = 3
 
 
+class TestCoca(ArchitectureContract):
+    plugin = "coca"
+    small = {
+        **SMALL,
+        "embed_dim": 32,
+        "vision_cfg": {
+            **SMALL["vision_cfg"],
+            "attentional_pool": True,
+            "attn_pooler_heads": 2,
+            "output_tokens": True,
+        },
+        "text_cfg": {**SMALL["text_cfg"], "embed_cls": True, "output_tokens": True},
+        "multimodal_cfg": {"context_length": 12, "vocab_size": 100, "width": 32, "heads": 2, "layers": 1},
+        "custom_text": True,
+    }
+    most_on_meta = 2
+
+
 class TestDaclip(ArchitectureContract):
     plugin = "daclip"
     small = {**SMALL, "base_architecture": "openai_clip"}
