@@ -81,8 +81,9 @@ class Registry:
                 state dict, or a whole model's of which only the tower is read.
             text_weights: the same for the text tower.
             cache_dir: where downloads are kept, instead of the usual folder.
-            **overrides: config keys: image_size, context_length, quick_gelu, patch_dropout, init_logit_scale,
-                init_logit_bias, nonscalar_logit_scale, or nested in vision_cfg, text_cfg, preprocess_cfg.
+            **overrides: config keys: image_size, context_length, quick_gelu, patch_dropout, custom_text,
+                init_logit_scale, init_logit_bias, nonscalar_logit_scale, or nested in vision_cfg, text_cfg,
+                multimodal_cfg, preprocess_cfg.
 
         Raises:
             UnknownModelError, ConflictError: the name leads nowhere, or to two places.
@@ -97,6 +98,7 @@ class Registry:
         found = find_weights(self.services.lookup, resolved, pretrained, weights_of)
         towers = tower_files(image=image_weights, text=text_weights)
         settled = settle(resolved.config, found.weights if found else None, overrides, self._claimed)
+        resolved = replace(resolved, owner=self.services.lookup.owner(settled.config))  # an override may change it
         self._refuse_offline(resolved, found, cache_dir)
         from registry_core.assembly import Order, assemble  # torch: a wrong name or tag need not wait for it
 

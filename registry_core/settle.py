@@ -20,7 +20,10 @@ FLAT_OVERRIDES = {
     "init_logit_scale": ("init_logit_scale",),
     "init_logit_bias": ("init_logit_bias",),
     "nonscalar_logit_scale": ("nonscalar_logit_scale",),
+    "custom_text": ("custom_text",),
 }
+# By these plugins know whose a config is: where the caller changes one, its owner is asked for anew.
+_TELLING = frozenset({"custom_text"})
 NESTED_OVERRIDES = ("vision_cfg", "text_cfg", "multimodal_cfg", "preprocess_cfg")
 
 
@@ -59,7 +62,12 @@ def settle(
         resized = "image_size" in said.get("vision_cfg", {})
         laid = merged({"preprocess_cfg": {"size": None}}, said) if resized else said
         try:
-            final = claim(merged(trained.raw(), laid), "the given overrides")
+            own = {
+                key: value
+                for key, value in trained.raw().items()
+                if key != "architecture" or not _TELLING & said.keys()
+            }
+            final = claim(merged(own, laid), "the given overrides")
         except ConfigError as error:
             raise OverrideError(f"An override does not fit the model's config. {error}") from error
     by_tag = _settings(stated, said, config.raw(), str(weights))

@@ -136,7 +136,12 @@ FLAT_VALUES = {
 
 class TestFlatOverrides:
     def test_are_a_fixed_list(self):
-        assert set(FLAT_OVERRIDES) == set(FLAT_VALUES)
+        # custom_text changes whose the config is: it is tested with the plugin that takes it over.
+        assert set(FLAT_OVERRIDES) == {*FLAT_VALUES, "custom_text"}
+
+    def test_custom_text_is_none_of_a_daclip(self, registry):
+        with pytest.raises(OverrideError, match="An override does not fit the model's config"):
+            registry.create("daclip_tiny", False, custom_text=True)
 
     @pytest.mark.parametrize("name", ["tiny", "daclip_tiny"])
     @pytest.mark.parametrize(("key", "value"), FLAT_VALUES.items())

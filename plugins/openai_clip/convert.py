@@ -8,7 +8,7 @@ from registry_core import CheckpointError, Conversion, LazyTensor, ModelConfig
 from registry_core.checkpoint.layout import relayout
 from registry_core.towers.fitting import fit_image_positions, fit_scalars, fit_text_positions
 
-from .layouts import TRANSFORMERS_CLIP, TRANSFORMERS_DROPPED, TRANSFORMERS_SIGNS
+from .layouts import LAYOUTS
 
 # OpenAI's archives carry three numbers beside the parameters.
 ARCHIVE_NUMBERS = frozenset({"input_resolution", "context_length", "vocab_size"})
@@ -29,8 +29,9 @@ def convert(config: ModelConfig, trained: ModelConfig, state: Mapping[str, LazyT
         CheckpointError: the layout is another library's, or position embeddings cannot be resized.
     """
     kind = "CLIP"
-    if state.keys() >= TRANSFORMERS_SIGNS:
-        state, kind = relayout(state, TRANSFORMERS_CLIP, TRANSFORMERS_DROPPED), "CLIP, in the layout of transformers"
+    for signs, rules, dropped, name in LAYOUTS:
+        if state.keys() >= signs:
+            state, kind = relayout(state, rules, dropped), name
     _refuse_foreign(state)
     own = {name: tensor for name, tensor in state.items() if name not in ARCHIVE_NUMBERS}
     fitted = fit_image_positions(config.vision_cfg, trained.vision_cfg, own)

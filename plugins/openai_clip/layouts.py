@@ -44,3 +44,40 @@ TRANSFORMERS_CLIP = (
 TRANSFORMERS_DROPPED = ("text_model.embeddings.position_ids", "vision_model.embeddings.position_ids")
 # What a whole CLIPModel has; one of its towers alone has not.
 TRANSFORMERS_SIGNS = frozenset(rule.sources[0] for rule in TRANSFORMERS_CLIP if "*" not in rule.sources[0])
+
+
+def _timm_blocks() -> list[Rule]:
+    """The residual blocks of timm's VisionTransformer."""
+    ours, theirs = "visual.transformer.resblocks.*", "blocks.*"
+    renamed = {
+        "norm1": "ln_1",
+        "attn.proj": "attn.out_proj",
+        "norm2": "ln_2",
+        "mlp.fc1": "mlp.c_fc",
+        "mlp.fc2": "mlp.c_proj",
+    }
+    joined = [Rule(f"{ours}.attn.in_proj_{kind}", (f"{theirs}.attn.qkv.{kind}",)) for kind in ("weight", "bias")]
+    return joined + [
+        Rule(f"{ours}.{mine}.{kind}", (f"{theirs}.{other}.{kind}",))
+        for other, mine in renamed.items()
+        for kind in ("weight", "bias")
+    ]
+
+
+# timm's vit_*_clip_*: CLIP's image tower alone, https://github.com/huggingface/pytorch-image-models.
+TIMM_VIT = (
+    Rule("visual.class_embedding", ("cls_token",), "flat"),
+    Rule("visual.positional_embedding", ("pos_embed",), "first"),
+    Rule("visual.conv1.weight", ("patch_embed.proj.weight",)),
+    Rule("visual.ln_pre.*", ("norm_pre.*",)),
+    *_timm_blocks(),
+    Rule("visual.ln_post.*", ("norm.*",)),
+    Rule("visual.proj", ("head.weight",), "transpose"),
+)
+TIMM_VIT_SIGNS = frozenset({"cls_token", "pos_embed", "patch_embed.proj.weight", "norm_pre.weight"})
+
+# (what a state in the layout has, rules, names without a counterpart, what it is)
+LAYOUTS = (
+    (TRANSFORMERS_SIGNS, TRANSFORMERS_CLIP, TRANSFORMERS_DROPPED, "CLIP, in the layout of transformers"),
+    (TIMM_VIT_SIGNS, TIMM_VIT, (), "CLIP's image tower, in the layout of timm"),
+)

@@ -318,3 +318,47 @@ def mobileclip_names(state):
             elif rest == "head.fc.weight":
                 published["image_encoder.model.head.proj"] = tensor.T.contiguous()
     return published
+
+
+@torch.no_grad()
+def test_an_image_tower_in_timms_own_layout(tmp_path):
+    import timm as library
+
+    theirs = library.create_model("vit_tiny_patch16_224", pre_norm=True, num_classes=24, norm_layer=_norm).eval()
+    for parameter in theirs.parameters():
+        parameter.add_(torch.randn_like(parameter) * 0.05)
+    theirs.head.bias.zero_()
+    state = {name: tensor for name, tensor in theirs.state_dict().items() if name != "head.bias"}
+    torch.save(state, tmp_path / "timm.pt")
+    vision = {"image_size": 224, "layers": 12, "width": 192, "head_width": 64, "patch_size": 16}
+    registry = Registry()
+    registry.add_config({"embed_dim": 24, "vision_cfg": vision, "text_cfg": TEXT}, "tiny-vit")
+    ours = registry.create("tiny-vit", False, image_weights=tmp_path / "timm.pt")
+    assert "layout of timm" in "\n".join(registry.report(ours).notes)
+    picture = torch.randn(1, 3, 224, 224)
+    torch.testing.assert_close(ours.encode_image(picture), theirs(picture), atol=2e-5, rtol=2e-5)
+
+
+def _norm(width, **keys):
+    return torch.nn.LayerNorm(width, eps=1e-5)
+
+
+@torch.no_grad()
+def test_a_timm_tower_for_another_picture_size(tmp_path):
+    from timm.layers import resample_abs_pos_embed
+
+    config = {
+        "embed_dim": 24,
+        "vision_cfg": timm("vit_tiny_patch16_224", timm_pool="token", timm_proj=None),
+        "text_cfg": TEXT,
+        "custom_text": True,
+    }
+    theirs = original(config)
+    torch.save(theirs.state_dict(), tmp_path / "small.pt")
+    registry = Registry()
+    registry.add_config(config, "small")
+    ours = registry.create("small", tmp_path / "small.pt", image_size=160)
+    expected = resample_abs_pos_embed(theirs.visual.trunk.pos_embed, [10, 10], num_prefix_tokens=1)
+    torch.testing.assert_close(ours.visual.trunk.pos_embed, expected, atol=1e-6, rtol=1e-6)
+    assert "14x14 -> 10x10" in registry.report(ours).adapted["visual.trunk.pos_embed"]
+    assert ours.encode_image(torch.randn(1, 3, 160, 160)).shape == (1, 24)

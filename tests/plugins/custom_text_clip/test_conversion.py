@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 import zipfile
 
 import pytest
 import torch
 
-from registry_core import StateDictError, UnknownWeightsError
+from registry_core import BuildError, ConfigError, StateDictError, UnknownWeightsError
 
 TINY_CUSTOM = {
     "embed_dim": 48,
@@ -137,3 +138,44 @@ class TestNumpyArchives:
             archive.writestr("notes.json", json.dumps({}))
         with pytest.raises(Exception, match=r"no torch checkpoint.*notes\.json"):
             zoo.create("tiny", tmp_path / "other.zip")
+
+
+class TestTheOverrideCustomText:
+    """custom_text= moves a plain CLIP's text side into a tower; the config's owner is then another."""
+
+    def test_gives_the_same_features(self, zoo, tiny_checkpoint):
+        plain, custom = zoo.create("tiny", tiny_checkpoint), zoo.create("tiny", tiny_checkpoint, custom_text=True)
+        assert type(custom).__name__ == "CustomTextCLIP"
+        assert zoo.report(custom).owner.startswith("custom_text_clip")
+        text = torch.randint(1, 600, (2, 77))
+        with torch.no_grad():
+            assert torch.equal(plain.encode_text(text), custom.encode_text(text))
+
+    def test_said_of_a_model_that_has_it_changes_nothing(self, zoo, custom_checkpoint):
+        model = zoo.create("tiny-custom", custom_checkpoint, custom_text=True)
+        assert zoo.report(model).owner.startswith("custom_text_clip")
+
+
+class TestLibrariesThatAreNotThere:
+    """Towers of other libraries say which command brings them."""
+
+    @pytest.mark.parametrize(
+        ("library", "name"), [("timm", "ViT-B-16-SigLIP"), ("transformers", "xlm-roberta-base-ViT-B-32")]
+    )
+    def test_the_pip_command_is_given(self, registry, monkeypatch, library, name):
+        extra = {"timm": "timm", "transformers": "hf"}[library]
+        monkeypatch.setitem(sys.modules, library, None)
+        with pytest.raises(BuildError, match=rf"{library} is not installed.*pip install 'registry_core\[{extra}\]'"):
+            registry.create(name, device="meta")
+
+    def test_keys_that_describe_no_shape_do_not_get_through(self, registry):
+        text = {"hf_model_name": "mine", "hf_model_config": {"model_type": "roberta", "auto_map": {"AutoModel": "x.y"}}}
+        registry.add_config({"embed_dim": 8, "vision_cfg": TINY_CUSTOM["vision_cfg"], "text_cfg": text}, "bad")
+        with pytest.raises(ConfigError, match=r"keys that describe no shape of roberta: auto_map\."):
+            registry.create("bad", device="meta")
+
+    def test_a_shape_that_is_not_known(self, registry):
+        text = {"hf_model_name": "robert-base"}
+        registry.add_config({"embed_dim": 8, "vision_cfg": TINY_CUSTOM["vision_cfg"], "text_cfg": text}, "unknown")
+        with pytest.raises(ConfigError, match=r"'robert-base' is not known here.*Did you mean roberta-base"):
+            registry.create("unknown", device="meta")
