@@ -38,7 +38,7 @@ format: $(READY)
 	$(PYTHON) -m ruff check --fix .
 
 bench: $(READY)
-	$(PYTHON) -P benchmarks/creation.py
+	$(PYTHON) benchmarks/creation.py
 
 $(VENV)/.environment: pyproject.toml constraints.txt
 	@$(BASE_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
