@@ -117,9 +117,19 @@ class Registry:
         return [name for name in self.services.lookup.names() if fnmatchcase(name.casefold(), folded)]
 
     def list_pretrained(self, model: str | None = None) -> list[tuple[str, str]]:
-        """The (model, tag) pairs there are, of all models or of one."""
+        """The (model, tag) pairs there are, of all models or of one.
+
+        Raises:
+            UnknownModelError: there is no such model; one without tags has an empty list.
+        """
         pairs = self.services.lookup.tags()
-        return pairs if model is None else [pair for pair in pairs if pair[0] == ModelName.parse(model).name]
+        if model is None:
+            return pairs
+        name = ModelName.parse(model).name
+        found = [pair for pair in pairs if pair[0] == name]
+        if not found:
+            self.services.resolve(model)
+        return found
 
     def config(self, name: str) -> ModelConfig:
         """The validated config of a model.

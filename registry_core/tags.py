@@ -28,11 +28,13 @@ def find_weights(
 
     Raises:
         UnknownWeightsError: neither a tag nor a path.
-        OverrideError: `weights_of` without a path, or `pretrained=True`.
+        OverrideError: `weights_of` without a path, or a `pretrained` that is no name.
         ConflictError: two plugins bring the tag.
     """
-    if pretrained is True:
-        raise OverrideError(f"pretrained=True names no weights. Give a tag of {resolved.name}, or a path.")
+    if pretrained is True or not isinstance(pretrained, (str, os.PathLike, bool, type(None))):
+        raise OverrideError(
+            f"pretrained={pretrained!r} names no weights. Give a tag of {resolved.name}, or a path. Nothing was built."
+        )
     if pretrained is None and weights_of is None and resolved.home is not None:
         return FoundWeights(resolved.home.weights(), resolved.plugin)
     if not pretrained:

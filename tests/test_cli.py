@@ -60,6 +60,15 @@ class TestTables:
         assert "random values" in out
         assert "daclip" in out
 
+    def test_create_says_that_random_weights_are_meant(self, run):
+        assert "RandomWeightsWarning" in run("create", "tiny").stderr
+        done = run("create", "tiny", "--random")
+        assert "random values" in good(done)
+        assert done.stderr == ""
+        refused = run("create", "tiny", "--random", "--pretrained", "x.pt")
+        assert refused.returncode == 1
+        assert "--random and --pretrained exclude each other" in refused.stderr
+
     def test_plugins(self, run):
         out = good(run("plugins"))
         assert "registry_plugins.openai_clip.plugin" in out

@@ -78,6 +78,15 @@ class TestATagOfTwoPlugins:
             two.explain("tiny", "openai_clip::mine")
 
 
+class TestTagsOfOneModel:
+    def test_of_a_mistyped_name_are_an_error_and_not_none(self, registry):
+        with pytest.raises(UnknownModelError, match="Did you mean ViT-B-32"):
+            registry.list_pretrained("ViT-B-33")
+
+    def test_of_a_model_without_any_are_an_empty_list(self, registry):
+        assert registry.list_pretrained("tiny") == []
+
+
 class TestNamesOfADaClip:
     def test_the_old_spelling_is_the_same_model(self, registry):
         assert registry.config("daclip_ViT-B/32") == registry.config("daclip_ViT-B-32")

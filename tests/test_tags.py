@@ -128,6 +128,13 @@ class TestNoWeights:
         with pytest.raises(OverrideError, match=r"pretrained=True names no weights\. Give a tag of tiny, or a path"):
             registry.create("tiny", True)
 
+    @pytest.mark.parametrize("given", [3, b"openai", ["openai"]])
+    def test_what_is_no_name_is_an_error(self, registry, given):
+        with pytest.raises(
+            OverrideError, match=r"names no weights\. Give a tag of tiny, or a path\. Nothing was built"
+        ):
+            registry.create("tiny", given)
+
     def test_download_needs_a_tag(self, registry):
         with pytest.raises(OverrideError, match="download needs a tag of tiny, got ''"):
             registry.download("tiny", "")

@@ -20,6 +20,7 @@ def add_commands(add: Adder) -> None:
     _add_model_options(add("explain", _explain, "where a model's config and weights come from, and who answers"))
     create = add("create", _create, "create a model and print its load report")
     _add_model_options(create)
+    create.add_argument("--random", action="store_true", help="random weights are meant, without --pretrained")
     create.add_argument("--device", default="cpu")
     create.add_argument("--precision", default="fp32")
     create.add_argument("--tower", choices=("image", "text"))
@@ -80,6 +81,10 @@ def _explain(registry: Registry, options: argparse.Namespace) -> Answer:
 def _create(registry: Registry, options: argparse.Namespace) -> Answer:
     names = ("pretrained", "device", "precision", "tower", "mmap", "weights_of", "cache_dir")
     chosen = {name: getattr(options, name) for name in names}
+    if options.random:
+        if options.pretrained is not None:
+            raise OverrideError("--random and --pretrained exclude each other. Nothing was built; leave one out.")
+        chosen["pretrained"] = False
     model = registry.create(options.name, strict=not options.lenient, **chosen, **_overrides(options.set))
     report = registry.report(model)
     return report.to_dict(), lambda: str(report)
