@@ -167,8 +167,8 @@ def _refuse_unwritten(check: UnwrittenCheck, order: Order) -> None:
         raise PluginError(
             f"Plugin {order.resolved.owner} left {len(unwritten)} parameters of {order.resolved.name} unwritten: "
             f"{listing(unwritten, 5)}. Its conversion said that its post_load writes them. The model was not returned, "
-            "since unwritten memory is garbage. Write them in place under torch.no_grad(); writes through `.data` leave "
-            "no trace."
+            "since unwritten memory is garbage. Write them in place under torch.no_grad(); writes through `.data` "
+            "leave no trace."
         )
 
 

@@ -31,10 +31,8 @@ def find_weights(
         OverrideError: `weights_of` without a path, or a `pretrained` that is no name.
         ConflictError: two plugins bring the tag.
     """
-    if pretrained is True or not isinstance(pretrained, (str, os.PathLike, bool, type(None))):
-        raise OverrideError(
-            f"pretrained={pretrained!r} names no weights. Give a tag of {resolved.name}, or a path. Nothing was built."
-        )
+    if pretrained is True:
+        raise _no_name(resolved, pretrained)
     if pretrained is None and weights_of is None and resolved.home is not None:
         return FoundWeights(resolved.home.weights(), resolved.plugin)
     if not pretrained:
@@ -43,6 +41,8 @@ def find_weights(
                 f"weights_of={weights_of!r} says which tag's file a path is; pretrained= gives no path."
             )
         return None
+    if not isinstance(pretrained, (str, os.PathLike)):
+        raise _no_name(resolved, pretrained)
     if weights_of is not None:
         return FoundWeights(_as_of_tag(lookup, resolved, pretrained, weights_of), None)
     answers = lookup.tag(resolved, pretrained) if isinstance(pretrained, str) else []
@@ -114,6 +114,12 @@ def _as_of_tag(lookup: Lookup, resolved: Resolved, pretrained: Pretrained, weigh
     if tagged is None:
         raise _unknown(lookup, resolved, weights_of)
     return replace(path, stated=tagged.stated, of_tag=weights_of)
+
+
+def _no_name(resolved: Resolved, given: object) -> OverrideError:
+    return OverrideError(
+        f"pretrained={given!r} names no weights. Give a tag of {resolved.name}, or a path. Nothing was built."
+    )
 
 
 def _unknown(lookup: Lookup, resolved: Resolved, given: str) -> UnknownWeightsError:
