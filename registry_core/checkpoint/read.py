@@ -59,12 +59,21 @@ def read_private(file: CheckpointFile, tensors: Sequence[LazyTensor]) -> list[to
         return [tensor.load() for tensor in tensors]
     first, last = min(begin for begin, _ in spans), max(end for _, end in spans)
     # Pages of a private anonymous map that no read touches take no memory.
-    buffer = mmap.mmap(-1, last - first)
+    buffer = _private_memory(last - first)
+    _fill(file, memoryview(buffer), first, _joined(spans))
+    return _over_buffer(tensors, buffer, first)
+
+
+def _private_memory(size: int) -> mmap.mmap:
+    """Memory of this process alone, on huge pages where there are any."""
+    if not hasattr(mmap, "MAP_PRIVATE"):  # Windows: its own kind is private
+        return mmap.mmap(-1, size)
+    # Python's default is shared memory, in which a forked child would write its parent's parameters.
+    buffer = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         with suppress(OSError):  # kernels built without them refuse
             buffer.madvise(mmap.MADV_HUGEPAGE)  # 4 KiB faults would take longer than the copy itself
-    _fill(file, memoryview(buffer), first, _joined(spans))
-    return _over_buffer(tensors, buffer, first)
+    return buffer
 
 
 def read_mapped(file: CheckpointFile, tensors: Sequence[LazyTensor]) -> list[torch.Tensor]:

@@ -245,3 +245,34 @@ class TestTheFileAfterwards:
         path = write(kind)
         small.create("small", path)
         assert path not in [link.readlink() for link in OPEN_FILES.iterdir() if link.is_symlink()]
+
+
+FORK = """
+import json, os, sys, torch
+from registry_core import Registry
+registry = Registry()
+registry.add_config(json.loads(sys.argv[1]), "small")
+model = registry.create("small", sys.argv[2], mmap=sys.argv[3] == "mapped")
+before = [parameter.detach().clone() for parameter in model.parameters()]
+child = os.fork()
+if child == 0:
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(1)
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+assert all(map(torch.equal, before, model.parameters()))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.parametrize("way", ["private", "mapped"])
+@pytest.mark.parametrize("kind", ["torch", "safetensors"])
+def test_a_forked_child_does_not_write_its_parents_parameters(small, write, kind, way):
+    """Workers of data loaders are forks; in memory that is shared with them a model would change under its user."""
+    config = json.dumps(small.config("small").raw())
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", FORK, config, str(write(kind)), way],
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
