@@ -11,7 +11,6 @@ import mmap
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from itertools import pairwise
 from math import prod
 
@@ -65,15 +64,13 @@ def read_private(file: CheckpointFile, tensors: Sequence[LazyTensor]) -> list[to
 
 
 def _private_memory(size: int) -> mmap.mmap:
-    """Memory of this process alone, on huge pages where there are any."""
+    """Memory of this process alone."""
     if not hasattr(mmap, "MAP_PRIVATE"):  # Windows: its own kind is private
         return mmap.mmap(-1, size)
-    # Python's default is shared memory, in which a forked child would write its parent's parameters.
-    buffer = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        with suppress(OSError):  # kernels built without them refuse
-            buffer.madvise(mmap.MADV_HUGEPAGE)  # 4 KiB faults would take longer than the copy itself
-    return buffer
+    # Python's default is shared memory, in which a forked child would write its parent's parameters. Huge pages are not
+    # asked for: where a virtual machine gives free blocks back to its host, each must be fetched anew, at four times
+    # the cost of the copy.
+    return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
 def read_mapped(file: CheckpointFile, tensors: Sequence[LazyTensor]) -> list[torch.Tensor]:

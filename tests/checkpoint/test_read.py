@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import itertools
 import json
-import mmap
 import os
 import subprocess
 import sys
@@ -156,14 +154,6 @@ class TestBulkReads:
     @pytest.mark.skipif(not hasattr(os, "preadv"), reason="the other way is the only one here")
     def test_without_preadv(self, small, write, assert_holds, monkeypatch):
         monkeypatch.delattr(os, "preadv")
-        assert_holds(small.create("small", write("safetensors")))
-
-    def test_on_a_kernel_without_huge_pages(self, small, write, assert_holds, monkeypatch):
-        class Plain(mmap.mmap):
-            def madvise(self, *_):
-                raise OSError(errno.EINVAL, "Invalid argument")
-
-        monkeypatch.setattr(mmap, "mmap", Plain)
         assert_holds(small.create("small", write("safetensors")))
 
     @pytest.mark.parametrize("bulk", [True, False])
