@@ -6,6 +6,7 @@
 Importing this package imports no torch; creating a model does.
 """
 
+from registry_core.aspects import PictureAspects
 from registry_core.checkpoint.index import Conversion, LazyTensor
 from registry_core.config import (
     AnyTextConfig,
@@ -43,6 +44,7 @@ from registry_core.errors import (
 from registry_core.factory import Registry
 from registry_core.home import Home
 from registry_core.hookspecs import hookimpl
+from registry_core.losses.options import LossOptions
 from registry_core.preprocess.augmentation import AugmentationConfig
 from registry_core.report import LoadReport
 from registry_core.tables import model_table, tag_table, tag_weights
@@ -73,9 +75,11 @@ __all__ = [
     "LoadReport",
     "LocalFile",
     "LookupFailedError",
+    "LossOptions",
     "ModelConfig",
     "OfflineError",
     "OverrideError",
+    "PictureAspects",
     "PluginError",
     "PreprocessConfig",
     "RandomWeightsWarning",

@@ -4,8 +4,9 @@ A plugin is a light module (or object) whose functions carry `@hookimpl` and are
 arguments those it needs. Every plugin is asked; where two answer and one must, the caller gets a ConflictError that
 names both, unless the name is qualified as `plugin::name`.
 
-A plugin may say `REGISTRY_CORE_API = 1`: the version of this contract that it was written for. Hooks and arguments may
-be added here, each time with a new version, never removed or changed; so older plugins keep working.
+A plugin may say `REGISTRY_CORE_API = 2`: the version of this contract that it was written for. Hooks and arguments may
+be added here, each time with a new version, never removed or changed; so older plugins keep working. Version 2 added
+`build_loss`, `build_aspects` and `public_classes`.
 """
 
 from __future__ import annotations
@@ -21,16 +22,18 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor, nn
 
+    from registry_core.aspects import PictureAspects
     from registry_core.checkpoint.index import Conversion, LazyTensor
     from registry_core.config import ModelConfig, RawConfig
     from registry_core.factory import Registry
     from registry_core.fetch import Fetcher
     from registry_core.home import Home
+    from registry_core.losses.options import LossOptions
     from registry_core.report import LoadReport
     from registry_core.weights import Weights
 
 PROJECT = "registry_core"
-API = 1  # the newest version of the contract
+API = 2  # the newest version of the contract
 OLDEST_API = 1  # the oldest that is still served
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
@@ -121,6 +124,25 @@ def build_tokenizer(config: ModelConfig, registry: Registry) -> Callable[[str | 
 @hookspec
 def build_preprocess(config: ModelConfig, train: bool, registry: Registry) -> Callable[[Image], Tensor] | None:
     """From a picture to the image tower's input, where the config alone cannot say it; None leaves it to the core."""
+
+
+@hookspec
+def build_loss(config: ModelConfig, options: LossOptions, registry: Registry) -> nn.Module | None:
+    """What training minimises, where it is not the contrastive loss of two towers; None leaves it to the core.
+
+    It is called with the outputs of the model's `forward` as keywords, and with `output_dict=True` returns a dict of
+    losses to add up.
+    """
+
+
+@hookspec
+def build_aspects(model: nn.Module, registry: Registry) -> PictureAspects | None:
+    """What a created model tells of pictures beside their content; None where that is all."""
+
+
+@hookspec
+def public_classes() -> Mapping[str, str]:
+    """Classes that programs may import by name: name -> "module:class". Nothing is imported for the answer."""
 
 
 # Bytes.

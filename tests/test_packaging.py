@@ -14,7 +14,7 @@ SETTINGS = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8
 PLUGINS = sorted(path.parent.name for path in (CHECKOUT / "plugins").glob("*/plugin.py"))
 ALWAYS = {"__init__.py", "plugin.py", "config.py"}
 ARCHITECTURE = {"model.py", "convert.py"}
-OPTIONAL = {"models.jsonl", "pretrained.jsonl", "layouts.py", "options.py", "mobileclip.py"}
+OPTIONAL = {"models.jsonl", "pretrained.jsonl", "layouts.py", "options.py", "mobileclip.py", "loss.py"}
 OPTIONAL |= {"generation.py", "next_token.py", "scores.py", "beam_search.py"}  # of models that write
 SCHEMES = {"hub"}  # brings ways to name models, and no architecture
 
@@ -38,9 +38,11 @@ PUBLIC_NAMES = [
     "LoadReport",
     "LocalFile",
     "LookupFailedError",
+    "LossOptions",
     "ModelConfig",
     "OfflineError",
     "OverrideError",
+    "PictureAspects",
     "PluginError",
     "PreprocessConfig",
     "RandomWeightsWarning",

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor, nn
 
+    from registry_core.companions import Companions
     from registry_core.config import ModelConfig
-    from registry_core.factory import Registry
 
 Augmentation = AugmentationConfig | Mapping[str, Any]
 Transform = Callable[["Image"], "Tensor"]
@@ -39,7 +39,9 @@ class Words:
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
 
-def transform_of(registry: Registry, model: nn.Module | str, pretrained: Pretrained | None, words: Words) -> Transform:
+def transform_of(
+    registry: Companions, model: nn.Module | str, pretrained: Pretrained | None, words: Words
+) -> Transform:
     """The transform of a model; its owner may bring one of its own.
 
     Raises:
@@ -73,7 +75,7 @@ def make_transform(config: ModelConfig, words: Words) -> InferenceTransform | Tr
     return InferenceTransform(config.preprocess_cfg, config.image_size)
 
 
-def _config(registry: Registry, model: nn.Module | str, pretrained: Pretrained | None, words: Words) -> ModelConfig:
+def _config(registry: Companions, model: nn.Module | str, pretrained: Pretrained | None, words: Words) -> ModelConfig:
     """The model's, with what the tag and then the caller say laid over it."""
     services = registry.services
     weights = None

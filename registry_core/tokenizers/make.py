@@ -21,7 +21,7 @@ from registry_core.weights import LocalFile
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from registry_core.factory import Registry
+    from registry_core.companions import Companions
     from registry_core.home import Home
 
 _Options = TypeVar("_Options", bound=StrictModel)
@@ -31,7 +31,7 @@ MODES = ("", "clips")
 
 
 def tokenizer_of(
-    registry: Registry, model: nn.Module | str, cache_dir: Path | None, overrides: Mapping[str, Any]
+    registry: Companions, model: nn.Module | str, cache_dir: Path | None, overrides: Mapping[str, Any]
 ) -> Callable[[str | list[str]], Tensor]:
     """The tokenizer of a created model or of a name.
 

@@ -30,8 +30,8 @@ FAULTS = {
     ),
     "misspelt_hook": (
         "@hookimpl\ndef resolve_confg(name): return None",
-        r"was not loaded: 'resolve_confg' is no hook\. Did you mean resolve_config.*The hooks are: build_model, .*"
-        r"The fault is in brittle_misspelt_hook",
+        r"was not loaded: 'resolve_confg' is no hook\. Did you mean resolve_config.*The hooks are: build_aspects, "
+        r"build_loss, build_model, .*The fault is in brittle_misspelt_hook",
     ),
     "extra_argument": (
         "@hookimpl\ndef list_models(colour): return {}",
@@ -41,7 +41,7 @@ FAULTS = {
     "new_api": (
         f"REGISTRY_CORE_API = {hookspecs.API + 1}\n@hookimpl\ndef list_models(of_the_future): return {{}}",
         rf"was written for version {hookspecs.API + 1} of the hook contract, and this registry_core knows "
-        rf"{hookspecs.API}\. Upgrade registry_core \(pip install -U registry_core\), or install an older release",
+        rf"1 to {hookspecs.API}\. Upgrade registry_core \(pip install -U registry_core\), or install an older release",
     ),
     "ancient_api": (
         "REGISTRY_CORE_API = 0\n@hookimpl\ndef list_models(): return {}",

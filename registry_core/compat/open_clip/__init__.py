@@ -1,0 +1,1 @@
+"""open_clip's names over the registry."""
