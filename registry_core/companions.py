@@ -76,6 +76,53 @@ class Companions:
 
         return tokenizer_of(self, model, None if cache_dir is None else Path(cache_dir), overrides)
 
+    def loss(
+        self,
+        model: nn.Module | str,
+        *,
+        distill: bool = False,
+        sigmoid: bool | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+        local_loss: bool = False,
+        gather_with_grad: bool = False,
+        cache_labels: bool = False,
+        dist_impl: str | None = "bidir",
+        **further: Any,
+    ) -> nn.Module:
+        """What training minimises: `loss(**outputs, output_dict=True)` of the model's outputs is a dict to add up.
+
+        The plugin of the architecture brings it, as those of CoCa and DA-CLIP do. Otherwise it is the sigmoid loss
+        where the config has `init_logit_bias`, else the contrastive one.
+
+        Args:
+            model: a created model, or a name.
+            distill: also learn from a teacher, whose outputs go to the loss as `dist_image_features` and so on.
+            sigmoid: take the sigmoid loss, or not, whatever the config has.
+            rank: of this process.
+            world_size: how many processes train together.
+            local_loss: compare only the rows of this process with all others; the sigmoid loss always does.
+            gather_with_grad: let gradients flow back into the other processes; the sigmoid loss always does.
+            cache_labels: keep the labels of a batch for the next one of the same size.
+            dist_impl: how the sigmoid loss exchanges features: "bidir", which None means too, "shift", "reduce" or
+                "gather".
+            **further: arguments of the architecture's own loss: of CoCa's caption_loss_weight, clip_loss_weight and
+                pad_id.
+
+        Raises:
+            LookupFailedError: the name leads nowhere.
+            OverrideError: an argument that the model's loss has not, or `distill` or `sigmoid` where the plugin brings
+                a loss of its own.
+            InputError: a rank that is out of range, or a `dist_impl` that there is not.
+            PluginError: the plugin failed.
+        """
+        from registry_core.losses.choose import Wish, loss_of
+        from registry_core.losses.options import LossOptions
+
+        exchange = dist_impl or "bidir"
+        options = LossOptions(rank, world_size, local_loss, gather_with_grad, cache_labels, exchange, further)
+        return loss_of(self, model, options, Wish(distill, sigmoid))
+
     def report(self, model: nn.Module) -> LoadReport:
         """What happened when a model was created.
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from registry_core.factory import Registry
+    from registry_core.losses.options import LossOptions
 
 
 class Services:
@@ -117,6 +118,28 @@ class Services:
             PluginError: the hook failed, or gave nothing that can be called.
         """
         return self._own("build_preprocess", config=config, train=train)
+
+    def own_loss(self, config: ModelConfig, options: LossOptions) -> nn.Module | None:
+        """The loss that a config's owner brings itself, or None where the core chooses.
+
+        Raises:
+            PluginError: the hook failed, or gave no module.
+            OverrideError: an argument that the loss has not.
+        """
+        owner = self.lookup.owner(config)
+        answer: nn.Module | None = self.host.ask_one(
+            owner, "build_loss", config=config, options=options, registry=self._registry
+        )
+        if answer is None:
+            return None
+        from torch import nn
+
+        if isinstance(answer, nn.Module):
+            return answer
+        raise PluginError(
+            f"Plugin {owner} answered its hook build_loss with a {type(answer).__name__}, expected a torch.nn.Module, "
+            f"or None. Nothing was made; the fault is in {owner.location}."
+        )
 
     def _own(self, hook: str, *, config: ModelConfig, **arguments: Any) -> Callable[[Any], Tensor] | None:
         owner = self.lookup.owner(config)

@@ -27,9 +27,11 @@ def imported(code):
         "from registry_core import registry; assert not [p for p in registry.plugins() if p.error]",
         "from registry_core import registry; registry.config('daclip_ViT-B-32')",
         "from registry_core import registry; registry.explain('daclip_ViT-B-32', 'openai')",
+        "import registry_core.losses.choose, registry_core.losses.options",
+        "import registry_core as r\ntry: r.registry.loss('ViT-B-33')\nexcept r.RegistryError: pass",
         "import registry_core as r\ntry: r.registry.create('ViT-B-33')\nexcept r.RegistryError: pass",
     ],
-    ids=["import", "cli", "list", "plugins", "config", "explain", "unknown name"],
+    ids=["import", "cli", "list", "plugins", "config", "explain", "losses", "unknown loss", "unknown name"],
 )
 def test_imports_nothing_heavy(code):
     assert imported(code) == []

@@ -18,6 +18,7 @@ from registry_core import (
     BuildError,
     ConfigError,
     ConflictError,
+    OverrideError,
     PluginError,
     Registry,
     UnknownModelError,
@@ -417,6 +418,19 @@ class TestAnArchitectureOfItsOwn:
         assert report.post_load == ["acme_arch, replaced", "daclip"]
         assert "acme_arch, replaced" in str(report)
         assert model.encode_image(torch.zeros(1, 3, 8, 8)).shape == (1, 4)
+
+    def test_brings_a_loss_of_its_own(self, acme):
+        model = acme.create("acme-linear", pretrained=False)
+        loss = acme.loss(model, rank=1, world_size=2)
+        assert (type(loss).__name__, loss.rank, loss.world_size, loss.power) == ("DistanceLoss", 1, 2, 2)
+        losses = loss(**model(torch.ones(3, 3, 8, 8), torch.arange(15).view(3, 5)), output_dict=True)
+        losses["distance_loss"].backward()
+        assert all(parameter.grad.any() for parameter in model.parameters())
+        assert acme.loss("acme-linear", power=4).power == 4
+        with pytest.raises(OverrideError, match=r"powr= is no argument of this model's loss\. Did you mean power\?"):
+            acme.loss("acme-linear", powr=4)
+        with pytest.raises(OverrideError, match=r"distill=True: models of acme_arch are trained with .* DistanceLoss"):
+            acme.loss("acme-linear", distill=True)
 
     def test_validates_its_own_keys_and_refuses_others(self, acme):
         assert acme.explain("acme-linear", vision_cfg={"hidden": 12}).config.vision_cfg.hidden == 12

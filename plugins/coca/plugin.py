@@ -13,7 +13,7 @@ from .config import CocaConfig, claims
 if TYPE_CHECKING:
     from torch import nn
 
-    from registry_core import Conversion, LazyTensor, ModelConfig, RawConfig, Weights
+    from registry_core import Conversion, LazyTensor, LossOptions, ModelConfig, RawConfig, Weights
 
 _models = model_table(__package__)
 _tags = tag_table(__package__)
@@ -55,3 +55,12 @@ def convert_state_dict(config: ModelConfig, trained: ModelConfig, state: Mapping
     from .convert import convert
 
     return convert(config, trained, state)
+
+
+@hookimpl
+def build_loss(config: CocaConfig, options: LossOptions) -> nn.Module:
+    """With the weights of the published training: captions count twice."""
+    own = options.own("CoCaLoss", caption_loss_weight=2.0, clip_loss_weight=1.0, pad_id=config.pad_id)
+    from .loss import CoCaLoss
+
+    return CoCaLoss(**own, **options.contrastive())

@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor, nn
 
-    from registry_core import Conversion, LazyTensor, LoadReport, ModelConfig, RawConfig, Registry, Weights
+    from registry_core import (
+        Conversion,
+        LazyTensor,
+        LoadReport,
+        LossOptions,
+        ModelConfig,
+        RawConfig,
+        Registry,
+        Weights,
+    )
 
 
 @hookimpl
@@ -62,6 +71,14 @@ def build_tokenizer(config: DaClipConfig, registry: Registry) -> Callable[[str |
 @hookimpl
 def build_preprocess(config: DaClipConfig, train: bool, registry: Registry) -> Callable[[Image], Tensor] | None:
     return registry.services.own_transform(config.base, train=train)
+
+
+@hookimpl
+def build_loss(options: LossOptions) -> nn.Module:
+    options.own("DaClipLoss")
+    from .loss import DaClipLoss
+
+    return DaClipLoss(**options.contrastive())
 
 
 @hookimpl

@@ -32,3 +32,6 @@ class Wrapper(nn.Module):
 
     def encode_image(self, image):
         return self.inner.encode_image(image)
+
+    def forward(self, image, text):
+        return {"picture": self.inner.encode_image(image), "words": self.inner.encode_text(text)}

@@ -57,3 +57,10 @@ def post_load(model):
     from .model import LinearClip, Wrapper
 
     return Wrapper(model) if isinstance(model, LinearClip) else None
+
+
+@hookimpl
+def build_loss(config, options):
+    from .loss import DistanceLoss
+
+    return DistanceLoss(options.rank, options.world_size, **options.own("DistanceLoss", power=config.embed_dim // 2))
