@@ -36,10 +36,12 @@ class CoCa(ContrastiveModel):
         visual: the image tower, [N, 3, height, width] -> [N, E] and tokens.
         text_decoder: tokens of a picture and of a text's beginning -> logits of the next token.
         pad_id: what `generate` fills up texts with.
+        output_dict: true; `forward` always returns a dict.
     """
 
     def __init__(self, config: CocaConfig, tower: str | None = None) -> None:
         super().__init__(config, tower)
+        self.output_dict = True
         self.context_length = config.text_cfg.context_length
         self.vocab_size = config.text_cfg.vocab_size
         self.pad_id = config.pad_id

@@ -75,6 +75,7 @@ class DaCLIP(nn.Module):
         visual: the same module as `clip.visual`.
         visual_control: the control tower.
         logit_scale: of its own, started from the base's.
+        output_dict: true; `forward` always returns a dict.
 
     Raises:
         BuildError: the base's image tower is no VisionTransformer.
@@ -84,6 +85,7 @@ class DaCLIP(nn.Module):
         super().__init__()
         self.config = config
         self.tower = tower
+        self.output_dict = True
         self.clip = clip
         if tower != "text":
             visual = clip.visual
@@ -117,6 +119,33 @@ class DaCLIP(nn.Module):
         """Freeze the base; the control tower and the logit scale stay trainable."""
         for parameter in self.clip.parameters():
             parameter.requires_grad = False
+
+    def lock_image_tower(self, unlocked_groups: int = 0, freeze_bn_stats: bool = False) -> None:
+        """Freeze the base's image tower but its last groups; the control tower stays trainable.
+
+        Raises:
+            BuildError: the model was created without its image towers.
+        """
+        self.clip.lock_image_tower(unlocked_groups, freeze_bn_stats)  # type: ignore[operator]
+
+    def lock_text_tower(self, unlocked_layers: int = 0, freeze_layer_norm: bool = True) -> None:
+        """Freeze the base's text side but its last layers.
+
+        Raises:
+            BuildError: the model was created without its text side.
+        """
+        self.clip.lock_text_tower(unlocked_layers, freeze_layer_norm)  # type: ignore[operator]
+
+    def no_weight_decay(self) -> set[str]:
+        """Names of parameters that optimisers leave out of weight decay: the base's, and those of the control tower.
+
+        The image tower's are there under both of its names.
+        """
+        names = {f"clip.{name}" for name in self.clip.no_weight_decay()}  # type: ignore[operator]
+        if self.tower == "text":
+            return names
+        towers = {"visual": self.visual, "visual_control": self.visual_control}
+        return names | {f"{prefix}.{name}" for prefix, tower in towers.items() for name in tower.no_weight_decay()}
 
     def encode_image(
         self, image: Tensor, control: bool = False, normalize: bool = False

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from registry_core import BuildError, ConfigError, ModelConfig, RawConfig, Registry, StateDictError
+from registry_core import BuildError, ConfigError, ModelConfig, OverrideError, RawConfig, Registry, StateDictError
 from registry_core.plugins import Plugin
 from registry_core.testing.loading import created, differing, filled_with_nan, unwritten, write_state
 from registry_core.testing.plugin_contract import PluginContract, leads_back, own_derived, own_models
@@ -60,6 +60,16 @@ class ArchitectureContract(PluginContract):
     def forward(self, model: Any, pictures: Any, texts: Any) -> Any:
         """Whatever the model's forward gives for both."""
         return model(pictures, texts)
+
+    def outputs(self, model: Any, pictures: Any, texts: Any) -> Mapping[str, Any]:
+        """The model's outputs for both, under the names that its loss takes them by.
+
+        By default the dict that its forward gives, where need be once `output_dict` says so.
+        """
+        if hasattr(model, "output_dict"):
+            model.output_dict = True
+        found: Mapping[str, Any] = self.forward(model, pictures, texts)
+        return found
 
     # Fixtures.
 
@@ -158,6 +168,24 @@ class ArchitectureContract(PluginContract):
         gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
         assert gradients
         assert all(bool(gradient.isfinite().all()) for gradient in gradients)
+
+    def test_its_loss_takes_its_outputs_and_reaches_its_parameters(self, registry: Registry, model: Any) -> None:
+        config = registry.report(model).config
+        outputs = self.outputs(model.train(), self.pictures(config), self.texts(config))
+        assert isinstance(outputs, Mapping), "override `outputs` where forward gives no dict"
+        losses = registry.loss(model)(**outputs, output_dict=True)
+        assert losses
+        total = sum(losses.values())
+        assert bool(total.isfinite())
+        total.backward()
+        gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+        assert any(bool(gradient.any()) for gradient in gradients), "the loss reaches no parameter"
+        assert all(bool(gradient.isfinite().all()) for gradient in gradients)
+
+    def test_its_loss_is_had_by_name_and_refuses_what_it_does_not_know(self, registry: Registry, model: Any) -> None:
+        assert type(registry.loss(NAME)) is type(registry.loss(model))
+        with pytest.raises(OverrideError, match="surely_no_such_argument"):
+            registry.loss(NAME, surely_no_such_argument=1)
 
     def test_a_copy_is_the_same_model(self, registry: Registry, model: Any) -> None:
         twin = copy.deepcopy(model)

@@ -94,5 +94,6 @@ class AlphaCLIP(ContrastiveModel, TextLayers):
         self, image: Tensor | None = None, text: Tensor | None = None, alpha: Tensor | None = None
     ) -> Output:
         """As CLIP's, with the pictures' alpha."""
-        _, *rest = super().forward(None, text)
-        return (None if image is None else self.encode_image(image, alpha, normalize=True), *rest)
+        features = None if image is None else self.encode_image(image, alpha, normalize=True)
+        outputs = super().forward(None, text)
+        return {**outputs, "image_features": features} if isinstance(outputs, dict) else (features, *outputs[1:])
