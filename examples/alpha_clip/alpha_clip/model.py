@@ -41,8 +41,7 @@ class AlphaVisionTransformer(VisionTransformer):
             InputError: alpha is not of the pictures' size.
         """
         patches = self.patches(image)
-        if alpha is None:
-            alpha = normalize_alpha(torch.ones_like(image[:, :1]))
+        alpha = normalize_alpha(torch.ones_like(image[:, :1])) if alpha is None else alpha
         if alpha.shape != image[:, :1].shape:
             raise InputError(
                 f"alpha must have the pictures' size and one channel, {list(image[:, :1].shape)}, got "
