@@ -203,8 +203,12 @@ class Transformer(nn.Module):
 
     def reset_for_text(self) -> None:
         """Initial values of the text tower; the image tower keeps torch's own."""
+        width, deep = self.width, 2 * self.layers * self.width
         for block in self.blocks():
-            reset_for_text(block, self.width, self.layers)
+            nn.init.normal_(block.attn.in_proj_weight, std=width**-0.5)
+            nn.init.normal_(block.attn.out_proj.weight, std=deep**-0.5)
+            nn.init.normal_(block.mlp.get_parameter("c_fc.weight"), std=(2 * width) ** -0.5)
+            nn.init.normal_(block.mlp.get_parameter("c_proj.weight"), std=deep**-0.5)
 
     def run_block(
         self,
@@ -237,11 +241,3 @@ class Transformer(nn.Module):
         for index in range(self.layers):
             x = self.run_block(index, x, causal=causal, mask=mask, prefix=prefix)
         return x
-
-
-def reset_for_text(block: nn.Module, width: int, layers: int) -> None:
-    """Initial values of one block of a text tower or decoder that is `layers` deep."""
-    nn.init.normal_(block.get_parameter("attn.in_proj_weight"), std=width**-0.5)
-    nn.init.normal_(block.get_parameter("attn.out_proj.weight"), std=(2 * layers * width) ** -0.5)
-    nn.init.normal_(block.get_parameter("mlp.c_fc.weight"), std=(2 * width) ** -0.5)
-    nn.init.normal_(block.get_parameter("mlp.c_proj.weight"), std=(2 * layers * width) ** -0.5)

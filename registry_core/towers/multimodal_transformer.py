@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from registry_core.towers.cross_attention import CrossAttentionBlock, Pair
 from registry_core.towers.key_values import Prefix, causal_mask
-from registry_core.towers.layers import BlockOptions, ResidualAttentionBlock, reset_for_text
+from registry_core.towers.layers import BlockOptions, ResidualAttentionBlock
 
 
 class MultimodalTransformer(nn.Module):
@@ -39,12 +39,8 @@ class MultimodalTransformer(nn.Module):
         self.cross_attn = nn.ModuleList(CrossAttentionBlock(options) for _ in range(layers))
         self.ln_final = options.layer_norm()
         self.text_projection = nn.Parameter(torch.empty(options.width, vocab_size))
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Random values with the distributions that the published training code means."""
-        for block in (*self.resblocks, *self.cross_attn):
-            reset_for_text(block, self.width, self.layers)
+        # The published training code names other values for the blocks, and applies them never: they keep torch's own.
+        # The projection it leaves unwritten; this is the value that it names.
         nn.init.normal_(self.text_projection, std=self.width**-0.5)
 
     def forward(self, image_embs: Tensor, text_embs: Tensor) -> Tensor:
