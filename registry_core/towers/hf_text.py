@@ -138,10 +138,10 @@ class HFTextTower(nn.Module):
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Trade time for memory in training."""
-        if enable:
-            self.transformer.gradient_checkpointing_enable()
-        else:
-            self.transformer.gradient_checkpointing_disable()
+        state = "enable" if enable else "disable"
+        # The name that transformers gave it later; older versions have the other alone.
+        newer = getattr(self.transformer, f"activation_checkpointing_{state}", None)
+        (newer or getattr(self.transformer, f"gradient_checkpointing_{state}"))()
 
     def no_weight_decay(self) -> set[str]:
         """Names of parameters that optimisers leave out of weight decay: none are named by open_clip either."""
