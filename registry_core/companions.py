@@ -90,6 +90,34 @@ class Companions:
             )
         return report
 
+    def load(self, model: nn.Module, path: PathLike, *, strict: bool = True) -> LoadReport:
+        """Read a checkpoint into a model that `create` made, in place; the formats and checks are those of `create`.
+
+        Parameters and buffers keep their identity, memory, device, dtype and `requires_grad`, so an optimiser that
+        holds them goes on. Nothing of the file is mapped. The plugins' last steps run as in `create`: a plain CLIP's
+        checkpoint in a DA-CLIP starts its controller anew and locks the base. Where anything fails, the model and its
+        report are as before.
+
+        Args:
+            model: the one that `create` returned; one with `tower=` reads that tower.
+            path: of the checkpoint. Where the model was created for another picture size than its weights, a file of
+                either is known by its shapes; position embeddings that fit as they are stay as they are.
+            strict: anything missing, unexpected or mis-shaped in the file is an error; otherwise it is left out and
+                reported, and what the file lacks keeps its present values.
+
+        Returns:
+            The model's report from now on, with what is missing and unexpected.
+
+        Raises:
+            RegistryError: no registry's `create` made the model.
+            BuildError: it is an empty shell.
+            CheckpointError: the file is no checkpoint, unsafe, or another model's.
+            PluginError: a plugin failed.
+        """
+        from registry_core.reload import load_into
+
+        return load_into(self.services, model, self.report(model), Path(path).expanduser(), strict=strict)
+
     def save(self, model: nn.Module, folder: PathLike) -> Path:
         """Write a model's config and weights (safetensors) into a folder, each shared tensor once.
 
