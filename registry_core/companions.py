@@ -119,11 +119,18 @@ class Companions:
         return load_into(self.services, model, self.report(model), Path(path).expanduser(), strict=strict)
 
     def save(self, model: nn.Module, folder: PathLike) -> Path:
-        """Write a model's config and weights (safetensors) into a folder, each shared tensor once.
+        """Write a model's config, weights (safetensors, each shared tensor once), tokenizer and card into a folder.
+
+        `create("local-dir:folder")` gives the model back. The card, README.md, states what the load report, the config
+        and the tensors say; a licence only where that of the weights is known. A README.md that is not as `save` wrote
+        it stays as it is, in silence.
 
         Raises:
             RegistryError: `create` did not make the model.
+            BuildError: it is an empty shell, or the folder cannot be made.
         """
+        from registry_core.checkpoint.card import model_card
         from registry_core.checkpoint.save import save_model
 
-        return save_model(model, self.report(model), Path(folder).expanduser())
+        report = self.report(model)
+        return save_model(model, report, Path(folder).expanduser(), model_card(self.services, model, report))

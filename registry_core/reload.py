@@ -51,7 +51,7 @@ def load_into(services: Services, model: nn.Module, former: LoadReport, path: Pa
     left = len(report.missing) + len(report.misshaped)
     if left:
         report.notes.append(f"{left} names of the model were not written: they keep the values from {former.weights}")
-    model.registry_report = report  # type: ignore[assignment] # as create leaves it
+    model.registry_report = report
     return report
 
 
@@ -69,7 +69,7 @@ def _report(model: nn.Module, former: LoadReport, path: Path) -> LoadReport:
         settled=list(former.settled),
         home=former.home,
         trained=former.trained,
-        before=former.weights,
+        before=former.without_folders(former.weights),
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from registry_core.config import ModelConfig
 from registry_core.home import Home
 from registry_core.render import facts
+from registry_core.weights import LocalFile
 
 _SHOWN = 6
 
@@ -102,6 +103,15 @@ class LoadReport:
             return self.known_sha256
         with self.path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def without_folders(self, text: str) -> str:
+        """A text of the report, such as `weights`, for others to read: of the user's files, the name alone."""
+        paths = [*self.tower_files.values(), *filter(None, [self.path])]
+        if self.home is not None and isinstance(self.home.config, LocalFile):
+            paths.append(self.home.config.path.parent)
+        for path in sorted(set(paths), key=lambda path: len(str(path)), reverse=True):
+            text = text.replace(str(path), path.name)
+        return text
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON types, for programs."""
