@@ -134,3 +134,44 @@ class Companions:
 
         report = self.report(model)
         return save_model(model, report, Path(folder).expanduser(), model_card(self.services, model, report))
+
+    def push(
+        self,
+        model: nn.Module,
+        repo: str,
+        *,
+        revision: str | None = None,
+        private: bool = False,
+        create_pr: bool = False,
+        commit_message: str | None = None,
+        token: str | None = None,
+    ) -> str:
+        """Put what `save` writes onto the Hugging Face hub, as one commit; `create("hf-hub:org/name")` gives it back.
+
+        A card of the repository that a person wrote or changed stays as it is. HF_ENDPOINT and HF_TOKEN hold; mirrors
+        do not, since they are for reading. Needs the extra `push`.
+
+        Args:
+            model: the one that `create` returned.
+            repo: `org/name`; made where it is not there.
+            revision: an existing branch, instead of the main one.
+            private: of a repository that is made; False leaves that to the organisation, whose default is usually
+                public. An existing repository stays as it is.
+            create_pr: propose the commit as a pull request instead of making it.
+            commit_message: instead of the usual one.
+            token: instead of HF_TOKEN or that of a login.
+
+        Returns:
+            The URL of the commit, or of the pull request.
+
+        Raises:
+            RegistryError: `create` did not make the model.
+            OverrideError: `repo` or `revision` cannot be a name on the hub.
+            OfflineError: REGISTRY_CORE_OFFLINE or HF_HUB_OFFLINE forbids the network.
+            BuildError: huggingface_hub is not installed, or the model is an empty shell.
+            FetchError: the hub refuses, or cannot be reached; it says what is on the hub then.
+        """
+        from registry_core.push import Push, push_model
+
+        push = Push(repo, revision, private, create_pr, commit_message, token)
+        return push_model(self.services, model, self.report(model), push)
