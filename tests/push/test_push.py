@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +14,11 @@ import torch
 from registry_core import BuildError, FetchError, OfflineError, OverrideError, Registry, RegistryError
 
 REPO = "acme/tiny-clip"
+ONE = {
+    "embed_dim": 16,
+    "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16},
+    "text_cfg": {"context_length": 8, "vocab_size": 60, "width": 32, "heads": 2, "layers": 1},
+}
 FILES = {"README.md", "open_clip_config.json", "open_clip_model.safetensors"}
 
 pytestmark = [
@@ -116,19 +122,36 @@ class TestWhatIsPushed:
         assert list((tmp_path / "temporary").iterdir()) == []
 
     def test_in_a_process_of_its_own_with_the_variables_that_users_set(self, hub, held):
-        config = {"embed_dim": 16, "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16}}
-        config["text_cfg"] = {"context_length": 8, "vocab_size": 60, "width": 32, "heads": 2, "layers": 1}
         program = (
             "import json, sys; from registry_core import registry\n"
             "name = registry.add_config(json.loads(sys.argv[1]), 'one')\n"
             f"print(registry.push(registry.create(name, False), '{REPO}'))"
         )
         done = subprocess.run(
-            [sys.executable, "-P", "-c", program, json.dumps(config)],
+            [sys.executable, "-P", "-c", program, json.dumps(ONE)],
             capture_output=True, text=True, check=False, timeout=120, env={**os.environ, "HF_HUB_DISABLE_XET": "1"},
         )  # fmt: skip
         assert done.stdout.startswith(f"{hub.url}/{REPO}/commit/"), done.stderr
         assert held().files.keys() > FILES
+
+    def test_by_the_command(self, hub, held, tmp_path, monkeypatch):
+        monkeypatch.setenv("REGISTRY_CORE_CONFIG_PATH", str(tmp_path))
+        (tmp_path / "one.json").write_text(json.dumps(ONE))
+        command = [
+            Path(sys.executable).with_name("registry-core"),
+            "push",
+            "one",
+            "--random",
+            "--repo",
+            REPO,
+            "--private",
+        ]
+        done = subprocess.run(
+            [*command, "--message", "First", "--json"],
+            capture_output=True, text=True, check=False, timeout=120, env={**os.environ, "HF_HUB_DISABLE_XET": "1"},
+        )  # fmt: skip
+        assert json.loads(done.stdout)["url"] == f"{hub.url}/{REPO}/commit/{held().at('main')[0]}", done.stderr
+        assert (held().private, held().messages) == (True, ["First"])
 
 
 class TestTheCardOnTheHub:
