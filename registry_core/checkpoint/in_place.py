@@ -11,8 +11,8 @@ from torch import nn
 class InPlace:
     """Writes into a model's own memory, so that whatever else looks at it (optimisers, other processes) goes on.
 
-    Tensors keep their device and dtype. The former values are kept on the CPU until the object goes; with the new
-    ones that takes the model's size once, and twice where the file holds little of it.
+    Tensors keep their device and dtype. The former values are kept on the CPU until the object goes, in the memory that
+    the new ones were read into where that is possible.
 
     Args:
         model: whose parameters and buffers are written.
@@ -29,10 +29,15 @@ class InPlace:
         written = {id(target) for target, _ in new}
         # What the file does not hold may be written by plugins.
         self._former = [(tensor, _copy(tensor)) for tensor in self._tensors if id(tensor) not in written]
+        taken: set[int] = set()
         while new:
             target, value = new.pop()
-            self._former.append((target, _copy(target)))
+            former = _copy(target)
             target.copy_(value)
+            if value.dtype == target.dtype and _is_alone(value) and value.data_ptr() not in taken:
+                taken.add(value.data_ptr())
+                former = value.copy_(former)
+            self._former.append((target, former))
 
     @torch.no_grad()
     def undo(self) -> None:
@@ -46,3 +51,8 @@ class InPlace:
 
 def _copy(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.detach().to("cpu", copy=True)
+
+
+def _is_alone(tensor: torch.Tensor) -> bool:
+    """Whether a tensor fills a storage of its own, so that writing it changes no other."""
+    return tensor.is_contiguous() and tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
