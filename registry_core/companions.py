@@ -137,12 +137,88 @@ class Companions:
             )
         return report
 
+    def load(self, model: nn.Module, path: PathLike, *, strict: bool = True) -> LoadReport:
+        """Read a checkpoint into a model that `create` made, in place; the formats and checks are those of `create`.
+
+        Parameters and buffers keep their identity, memory, device, dtype and `requires_grad`, so an optimiser that
+        holds them goes on. Nothing of the file is mapped. The plugins' last steps run as in `create`: a plain CLIP's
+        checkpoint in a DA-CLIP starts its controller anew and locks the base. Where anything fails, the model and its
+        report are as before.
+
+        Args:
+            model: the one that `create` returned; one with `tower=` reads that tower.
+            path: of the checkpoint. Where the model was created for another picture size than its weights, a file of
+                either is known by its shapes; position embeddings that fit as they are stay as they are.
+            strict: anything missing, unexpected or mis-shaped in the file is an error; otherwise it is left out and
+                reported, and what the file lacks keeps its present values.
+
+        Returns:
+            The model's report from now on, with what is missing and unexpected.
+
+        Raises:
+            RegistryError: no registry's `create` made the model.
+            BuildError: it is an empty shell.
+            CheckpointError: the file is no checkpoint, unsafe, or another model's.
+            PluginError: a plugin failed.
+        """
+        from registry_core.reload import load_into
+
+        return load_into(self.services, model, self.report(model), Path(path).expanduser(), strict=strict)
+
     def save(self, model: nn.Module, folder: PathLike) -> Path:
-        """Write a model's config and weights (safetensors) into a folder, each shared tensor once.
+        """Write a model's config, weights (safetensors, each shared tensor once), tokenizer and card into a folder.
+
+        `create("local-dir:folder")` gives the model back. The card, README.md, states what the load report, the config
+        and the tensors say; a licence only where that of the weights is known. A README.md that is not as `save` wrote
+        it stays as it is, in silence.
 
         Raises:
             RegistryError: `create` did not make the model.
+            BuildError: it is an empty shell, or the folder cannot be made.
         """
+        from registry_core.checkpoint.card import model_card
         from registry_core.checkpoint.save import save_model
 
-        return save_model(model, self.report(model), Path(folder).expanduser())
+        report = self.report(model)
+        return save_model(model, report, Path(folder).expanduser(), model_card(self.services, model, report))
+
+    def push(
+        self,
+        model: nn.Module,
+        repo: str,
+        *,
+        revision: str | None = None,
+        private: bool = False,
+        create_pr: bool = False,
+        commit_message: str | None = None,
+        token: str | None = None,
+    ) -> str:
+        """Put what `save` writes onto the Hugging Face hub, as one commit; `create("hf-hub:org/name")` gives it back.
+
+        A card of the repository that a person wrote or changed stays as it is. HF_ENDPOINT and HF_TOKEN hold; mirrors
+        do not, since they are for reading. Needs the extra `push`.
+
+        Args:
+            model: the one that `create` returned.
+            repo: `org/name`; made where it is not there.
+            revision: an existing branch, instead of the main one.
+            private: of a repository that is made; False leaves that to the organisation, whose default is usually
+                public. An existing repository stays as it is.
+            create_pr: propose the commit as a pull request instead of making it.
+            commit_message: instead of the usual one.
+            token: instead of HF_TOKEN or that of a login.
+
+        Returns:
+            The URL of the commit, or of the pull request.
+
+        Raises:
+            RegistryError: `create` did not make the model.
+            OverrideError: `repo` or `revision` cannot be a name on the hub.
+            OfflineError: REGISTRY_CORE_OFFLINE or HF_HUB_OFFLINE forbids the network.
+            BuildError: huggingface_hub is not installed, or the model is an empty shell.
+            FetchError: the hub refuses, or cannot be reached; it says what is on the hub then.
+        """
+        from registry_core.push import Push, push_model
+
+        push = Push(repo, revision, private, create_pr, commit_message, token)
+        return push_model(self.services, model, self.report(model), push)

@@ -10,6 +10,7 @@ from typing import Any
 from registry_core.config import ModelConfig
 from registry_core.home import Home
 from registry_core.render import facts
+from registry_core.weights import LocalFile
 
 _SHOWN = 6
 
@@ -46,7 +47,7 @@ class LoadReport:
         format: what kind of file it is; `kind`: what the owner recognised in it.
         settled: config keys that the tag or the caller decided.
         loaded: parameter and buffer names written from the file.
-        missing: names that the file lacks; after `strict=False` they have random values.
+        missing: names that the file lacks; after `strict=False` they have random values, or keep those of `before`.
         unexpected, misshaped: left out after `strict=False`; the latter with both shapes.
         adapted: names whose tensors were changed to fit, with what was done.
         cast: dtype changes, with how many tensors.
@@ -54,6 +55,10 @@ class LoadReport:
         post_load: plugins whose `post_load` ran, in order, with "replaced" where one gave another module.
         notes: anything else worth knowing.
         home: the folder or repository that the name stands for, if it is one.
+        licence: under which the weights were published; empty where it is not known.
+        before: after `load`, what the values were from that it replaced; empty after `create`.
+        trained: the config before the caller's overrides: what published weights were shaped for.
+        tower_files: for "image" or "text", the file that the tower was read from.
     """
 
     name: str
@@ -81,6 +86,10 @@ class LoadReport:
     notes: list[str] = field(default_factory=list)
     known_sha256: str = ""
     home: Home | None = None
+    licence: str = ""
+    before: str = ""
+    trained: ModelConfig | None = None
+    tower_files: dict[str, Path] = field(default_factory=dict)
 
     @property
     def random(self) -> bool:
@@ -95,11 +104,22 @@ class LoadReport:
         with self.path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
+    def without_folders(self, text: str) -> str:
+        """A text of the report, such as `weights`, for others to read: of the user's files, the name alone."""
+        paths = [*self.tower_files.values(), *filter(None, [self.path])]
+        if self.home is not None and isinstance(self.home.config, LocalFile):
+            paths.append(self.home.config.path.parent)
+        for path in sorted(set(paths), key=lambda path: len(str(path)), reverse=True):
+            text = text.replace(str(path), path.name)
+        return text
+
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON types, for programs."""
         result = asdict(self)
         result.update(config=self.config.raw(), path=None if self.path is None else str(self.path), random=self.random)
         result["home"] = None if self.home is None else str(self.home.config)
+        result["tower_files"] = {tower: str(path) for tower, path in self.tower_files.items()}
+        del result["trained"]  # `settled` says how it differs from `config`
         return result
 
     def __str__(self) -> str:
@@ -109,6 +129,8 @@ class LoadReport:
             ("architecture", self.owner),
             ("weights", self.weights),
             ("file", f"{self.path} (in the cache)" if self.cached else ""),
+            ("licence", self.licence),
+            ("before", self.before),
             ("format", self.format),
             ("holds", self.kind),
             ("precision", f"{self.precision} on {self.device}"),

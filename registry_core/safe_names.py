@@ -6,6 +6,7 @@ here must not be a device or another drive there.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,9 @@ from pathlib import Path
 from registry_core.errors import FetchError
 
 OWN_SUFFIXES = (".record", ".part", ".note", ".lock")  # what the cache itself puts beside a file
+
+_REPOSITORY = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
+_REVISION = re.compile(r"[A-Za-z0-9_][\w./-]*", re.ASCII)
 
 _SHOWN = 80
 _MOST_BYTES = 200  # file systems allow 255; the cache's own endings need room
@@ -50,6 +54,16 @@ def inside(folder: Path, *names: str, what: str) -> Path:
         FetchError: see `checked_name`.
     """
     return folder.joinpath(*(checked_name(part, what) for name in names for part in name.split("/")))
+
+
+def is_repository(repo: str) -> bool:
+    """Whether a text can be a repository of the Hugging Face hub, `organisation/name`."""
+    return bool(_REPOSITORY.fullmatch(repo)) and ".." not in repo
+
+
+def is_revision(revision: str) -> bool:
+    """Whether a text can be a branch, tag or commit of such a repository."""
+    return bool(_REVISION.fullmatch(revision)) and ".." not in revision
 
 
 def objection(name: str) -> str:

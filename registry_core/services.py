@@ -15,7 +15,7 @@ from registry_core.config import ModelConfig, RawConfig
 from registry_core.errors import PluginError
 from registry_core.fetch import FetchContext, Fetched, fetch
 from registry_core.lookup import Lookup, Resolved
-from registry_core.plugins import PluginHost
+from registry_core.plugins import Plugin, PluginHost
 from registry_core.tags import tag_of
 from registry_core.weights import Weights
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from registry_core.factory import Registry
     from registry_core.losses.options import LossOptions
+    from registry_core.report import LoadReport
 
 
 class Services:
@@ -102,6 +103,22 @@ class Services:
                 f"Conversion. Nothing was loaded; the fault is in {owner.location}."
             )
         return answer
+
+    def post_load(self, plugin: Plugin, model: nn.Module, report: LoadReport) -> nn.Module | None:
+        """What a plugin puts in the place of a loaded model, or None where it finished the model itself, if at all.
+
+        Raises:
+            PluginError: the hook failed, or gave something else.
+        """
+        from torch import nn
+
+        answer = self.host.ask_one(plugin, "post_load", model=model, report=report, registry=self._registry)
+        if answer is None or isinstance(answer, nn.Module):
+            return answer
+        raise PluginError(
+            f"Plugin {plugin} answered its hook post_load with a {type(answer).__name__}, expected a torch.nn.Module "
+            f"or None. The model was not returned; the fault is in {plugin.location}."
+        )
 
     def own_tokenizer(self, config: ModelConfig) -> Callable[[str | list[str]], Tensor] | None:
         """The tokenizer that a config's owner brings itself, or None where the config says it all.

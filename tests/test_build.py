@@ -270,7 +270,7 @@ class TestWhatAFileCannotHold:
         with pytest.raises(
             PluginError,
             match=r"Plugin leaving \(.*\) left 3 parameters of leaver unwritten: alone, left\.weight, "
-            r"left\.bias\. Its conversion said that its post_load writes them\. The model was not returned",
+            r"left\.bias\. Its conversion said that its post_load writes them\. Nothing was returned",
         ):
             create(lambda _: None)
 

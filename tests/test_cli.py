@@ -69,6 +69,11 @@ class TestTables:
         assert refused.returncode == 1
         assert "--random and --pretrained exclude each other" in refused.stderr
 
+    def test_save(self, run, tmp_path):
+        out = good(run("save", "tiny", str(tmp_path / "folder"), "--random"))
+        assert "random values" in out
+        assert re.search(r"open_clip_model\.safetensors, [\d,]+ bytes", out)
+
     def test_plugins(self, run):
         out = good(run("plugins"))
         assert "registry_plugins.openai_clip.plugin" in out
@@ -115,6 +120,17 @@ class TestJson:
         assert (data["tower"], data["precision"]) == ("image", "bf16")
         assert not [name for name in data["loaded"] if name.startswith("transformer.")]
 
+    def test_save(self, run, tmp_path):
+        import torch
+
+        from registry_core import Registry
+
+        torch.save(Registry().create("tiny", False).state_dict(), tmp_path / "w.pt")
+        data = self.data(run, "save", "tiny", str(tmp_path / "folder"), "--pretrained", str(tmp_path / "w.pt"))
+        assert data["report"]["path"] == str(tmp_path / "w.pt")
+        assert data["files"] == {path.name: path.stat().st_size for path in (tmp_path / "folder").iterdir()}
+        assert self.data(run, "create", f"local-dir:{tmp_path / 'folder'}")["loaded"] == data["report"]["loaded"]
+
     def test_plugins(self, run):
         rows = self.data(run, "plugins")
         assert {row["plugin"] for row in rows} >= {"openai_clip", "daclip"}
@@ -135,6 +151,8 @@ class TestErrors:
             (["create", "tiny", "--precision", "fp31"], "precision='fp31' is unknown"),
             (["create", "tiny", "--device", "warp"], "device='warp' cannot be used"),
             (["create", "tiny", "--pretrained", __file__], "is no checkpoint that is known here"),
+            (["save", "tiny", __file__, "--random"], "cannot be made a folder"),
+            (["push", "tiny", "--random", "--repo", "x"], "'x' is no repository of the hub"),
         ],
     )
     def test_are_one_message_and_exit_code_1(self, run, arguments, words):
@@ -145,7 +163,7 @@ class TestErrors:
         assert words in done.stderr
         assert "Traceback" not in done.stderr
 
-    @pytest.mark.parametrize("arguments", [[], ["lst"], ["show"], ["create", "tiny", "--tower", "both"]])
+    @pytest.mark.parametrize("arguments", [[], ["lst"], ["show"], ["create", "tiny", "--tower", "both"], ["push", "x"]])
     def test_of_usage_are_exit_code_2(self, run, arguments):
         done = run(*arguments)
         assert done.returncode == 2

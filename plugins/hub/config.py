@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +17,11 @@ from registry_core import (
 )
 from registry_core.checkpoint.save import CONFIG_FILENAME
 from registry_core.errors import did_you_mean, listing
+from registry_core.safe_names import is_repository, is_revision
 from registry_core.tables import HUB_FILENAMES
 
 WEIGHTS_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".npz")
 MAIN = "main"
-
-_REPOSITORY = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
-_REVISION = re.compile(r"[A-Za-z0-9_][\w./-]*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +114,7 @@ class HubRepository:
         """
         repo, at, revision = address.partition("@")
         revision = revision if at else MAIN
-        if not _REPOSITORY.fullmatch(repo) or not _REVISION.fullmatch(revision) or ".." in address:
+        if not is_repository(repo) or not is_revision(revision):
             raise UnknownModelError(
                 f"{name!r} is no repository of the hub. Expected hf-hub:org/repo, or hf-hub:org/repo@revision with a "
                 "branch, tag or commit. Nothing was fetched."

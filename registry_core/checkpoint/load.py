@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -16,6 +16,17 @@ from registry_core.checkpoint.read import dtype_of, read_mapped, read_private
 from registry_core.errors import StateDictError, listing
 
 _WHOLE = 0.9  # share of the file from which one buffer for all beats a read per tensor
+
+
+Write = Callable[[Iterable[tuple[torch.Tensor, torch.Tensor]]], None]
+"""Puts values in place, given each tensor of a model and its value, of the file's dtype; called under no_grad. The
+values are read while it asks for them."""
+
+
+def exchange(values: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> None:
+    """Give each tensor the memory of its value, cast to its own dtype: nothing is copied that need not be."""
+    for target, value in values:
+        target.data = value.to(target.dtype)
 
 
 @dataclass(slots=True)
@@ -45,24 +56,28 @@ class LoadOptions:
         strict: whether anything left over on either side is an error.
         mapped: map the file instead of reading it into private memory.
         ignored: names in the file that belong to a tower that was not asked for.
-        fresh: builds the same model with random values, for what a lenient load leaves unwritten.
+        fresh: builds the same model with random values, for what a lenient load leaves unwritten; None keeps what is
+            there.
         only: names to write, where the file is for a part of the model; None means all.
+        write: puts the values in place.
     """
 
     strict: bool
     mapped: bool
     ignored: frozenset[str]
-    fresh: Callable[[], nn.Module]
+    fresh: Callable[[], nn.Module] | None
     only: frozenset[str] | None = None
+    write: Write = exchange
 
 
 def load_state(
     model: nn.Module, conversion: Conversion, file: CheckpointFile, options: LoadOptions, name: str
 ) -> LoadOutcome:
-    """Write a checkpoint's tensors into a model that was built without values.
+    """Write a checkpoint's tensors into a model.
 
     Args:
-        model: parameters keep their identity, dtype and aliases; their memory is replaced.
+        model: parameters keep their identity, dtype and aliases; their memory is replaced, unless `options.write` does
+            otherwise.
         conversion: the tensors under the model's names.
         file: the one that was asked for, for messages.
         options: see LoadOptions.
@@ -81,8 +96,8 @@ def load_state(
             f"No tensor of {file.path} is one of {name}'s. {_explain(outcome, 0, name, str(file.path))}"
         )
     with torch.no_grad():
-        _write(chosen, mapped=options.mapped)
-        if outcome.missing or outcome.misshaped:
+        options.write(_values(chosen, mapped=options.mapped))
+        if options.fresh is not None and (outcome.missing or outcome.misshaped):
             _fill(model, {*outcome.missing, *outcome.misshaped}, options.fresh())
     return outcome
 
@@ -144,8 +159,10 @@ def _complaint(target: torch.Tensor, lazy: LazyTensor) -> str:
     return ""
 
 
-def _write(chosen: list[tuple[torch.Tensor, LazyTensor]], *, mapped: bool) -> None:
-    """Put the tensors in place: those stored as needed in bulk, file by file, the others one by one."""
+def _values(
+    chosen: list[tuple[torch.Tensor, LazyTensor]], *, mapped: bool
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Each target with its value: those stored as needed in bulk, file by file, then the others one by one."""
     direct: dict[CheckpointFile, list[tuple[torch.Tensor, LazyTensor]]] = {}
     for target, lazy in chosen:
         file = lazy.stored.file if lazy.stored is not None else None
@@ -156,11 +173,11 @@ def _write(chosen: list[tuple[torch.Tensor, LazyTensor]], *, mapped: bool) -> No
         if mapped or sum(lazy.size for _, lazy in pairs) >= _WHOLE * file.size:
             reader = read_mapped if mapped else read_private
             for (target, _), tensor in zip(pairs, reader(file, [lazy for _, lazy in pairs]), strict=True):
-                target.data = tensor
                 in_bulk.add(id(target))
+                yield target, tensor
     for target, lazy in chosen:
         if id(target) not in in_bulk:
-            target.data = lazy.load().to(target.dtype)
+            yield target, lazy.load()
 
 
 def _fill(model: nn.Module, names: set[str], fresh: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""A model's tensors into a folder that reads back: config as JSON, weights as safetensors, the tokenizer's files."""
+"""A model into a folder that reads back: config as JSON, weights as safetensors, the tokenizer's files, a card."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from registry_core.checkpoint.card import CARD_FILENAME, may_replace
 from registry_core.errors import BuildError
 from registry_core.weights import LocalFile
 
@@ -27,8 +28,14 @@ TOKENIZER_FILENAMES = (
 )  # fmt: skip
 
 
-def save_model(model: nn.Module, report: LoadReport, folder: Path) -> Path:
+def save_model(model: nn.Module, report: LoadReport, folder: Path, card: str) -> Path:
     """Write the files, each complete or not there, the config last. Returns the folder.
+
+    Args:
+        model: not an empty shell.
+        report: of the model.
+        folder: made if need be.
+        card: the text of the README.md; one that a person wrote or changed stays.
 
     Raises:
         BuildError: the model is an empty shell, or the folder cannot be made.
@@ -45,6 +52,8 @@ def save_model(model: nn.Module, report: LoadReport, folder: Path) -> Path:
         save_file(tensors, new / WEIGHTS_FILENAME, metadata={"format": "pt"})
         for path in _tokenizer_files(report):
             shutil.copyfile(path, new / path.name)
+        if may_replace(folder / CARD_FILENAME):
+            (new / CARD_FILENAME).write_text(card, encoding="utf-8", newline="\n")
         (new / CONFIG_FILENAME).write_text(json.dumps(_config(report), indent=2) + "\n", encoding="utf-8")
         # safetensors lets nobody but the user read what it writes.
         (new / WEIGHTS_FILENAME).chmod((new / CONFIG_FILENAME).stat().st_mode)

@@ -11,12 +11,12 @@ import os
 import sys
 from collections.abc import Sequence
 
-from registry_core.cli import cache, models, plugins
+from registry_core.cli import cache, models, plugins, save
 from registry_core.cli.command import Command
 from registry_core.errors import PluginError, RegistryError
 from registry_core.factory import Registry
 
-_ROOMS = (models, cache, plugins)
+_ROOMS = (models, save, cache, plugins)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

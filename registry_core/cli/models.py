@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from registry_core.cli.command import Adder, Answer
 from registry_core.errors import OverrideError, did_you_mean
 from registry_core.factory import Registry
 from registry_core.render import columns, facts
 from registry_core.settle import FLAT_OVERRIDES, NESTED_OVERRIDES
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def add_commands(add: Adder) -> None:
@@ -19,15 +22,35 @@ def add_commands(add: Adder) -> None:
     add("show", _show, "a model's config and tags").add_argument("name")
     _add_model_options(add("explain", _explain, "where a model's config and weights come from, and who answers"))
     create = add("create", _create, "create a model and print its load report")
-    _add_model_options(create)
-    create.add_argument("--random", action="store_true", help="random weights are meant, without --pretrained")
+    add_creation_options(create)
     create.add_argument("--device", default="cpu")
-    create.add_argument("--precision", default="fp32")
-    create.add_argument("--tower", choices=("image", "text"))
-    create.add_argument("--lenient", action="store_true", help="load what fits, report the rest")
-    create.add_argument("--mmap", action="store_true", help="map the file instead of reading it")
-    create.add_argument("--weights-of", metavar="TAG", help="the tag whose file the path is")
-    create.add_argument("--cache-dir", metavar="FOLDER")
+
+
+def add_creation_options(command: argparse.ArgumentParser) -> None:
+    """The name of a model, and what `create` takes; see `created`."""
+    _add_model_options(command)
+    command.add_argument("--random", action="store_true", help="random weights are meant, without --pretrained")
+    command.add_argument("--precision", default="fp32")
+    command.add_argument("--tower", choices=("image", "text"))
+    command.add_argument("--lenient", action="store_true", help="load what fits, report the rest")
+    command.add_argument("--mmap", action="store_true", help="map the file instead of reading it")
+    command.add_argument("--weights-of", metavar="TAG", help="the tag whose file the path is")
+    command.add_argument("--cache-dir", metavar="FOLDER")
+
+
+def created(registry: Registry, options: argparse.Namespace, device: str = "cpu") -> nn.Module:
+    """The model that the options of `add_creation_options` ask for.
+
+    Raises:
+        RegistryError: as `create`; OverrideError where two options exclude each other.
+    """
+    names = ("pretrained", "precision", "tower", "mmap", "weights_of", "cache_dir")
+    chosen = {name: getattr(options, name) for name in names}
+    if options.random:
+        if options.pretrained is not None:
+            raise OverrideError("--random and --pretrained exclude each other. Nothing was built; leave one out.")
+        chosen["pretrained"] = False
+    return registry.create(options.name, device=device, strict=not options.lenient, **chosen, **_overrides(options.set))
 
 
 def _add_model_options(command: argparse.ArgumentParser) -> None:
@@ -79,14 +102,7 @@ def _explain(registry: Registry, options: argparse.Namespace) -> Answer:
 
 
 def _create(registry: Registry, options: argparse.Namespace) -> Answer:
-    names = ("pretrained", "device", "precision", "tower", "mmap", "weights_of", "cache_dir")
-    chosen = {name: getattr(options, name) for name in names}
-    if options.random:
-        if options.pretrained is not None:
-            raise OverrideError("--random and --pretrained exclude each other. Nothing was built; leave one out.")
-        chosen["pretrained"] = False
-    model = registry.create(options.name, strict=not options.lenient, **chosen, **_overrides(options.set))
-    report = registry.report(model)
+    report = registry.report(created(registry, options, options.device))
     return report.to_dict(), lambda: str(report)
 
 

@@ -26,7 +26,7 @@ class TestWhatIsWritten:
     def test_reads_back_to_the_bit(self, small, tmp_path, name):
         model = small.create(name, pretrained=False)
         folder = small.save(model, tmp_path / "new" / "folder")
-        assert sorted(contents(folder)) == [CONFIG, WEIGHTS]
+        assert sorted(contents(folder)) == ["README.md", CONFIG, WEIGHTS]
         again = small.create(name, folder / WEIGHTS)
         assert again.state_dict().keys() == model.state_dict().keys()
         for key, tensor in model.state_dict().items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import pytest
@@ -123,3 +124,11 @@ def test_what_the_server_gives_must_be_json(registry, place):
     (place / "open_clip_config.json").write_text("please log in")
     with pytest.raises(ConfigError, match="could not be read as a JSON config"):
         registry.create(NAME)
+
+
+def test_a_saved_card_names_the_repository_and_the_file_s_hash(registry, hub, place, tmp_path):
+    text = (registry.save(registry.create(NAME), tmp_path / "again") / "README.md").read_text()
+    assert f"| model | {NAME} |" in text
+    assert "| weights | file hf-hub:acme/tiny-clip@main (open\\_clip\\_model.safetensors or " in text
+    digest = hashlib.sha256((place / "open_clip_model.safetensors").read_bytes()).hexdigest()
+    assert f"| SHA-256 of their file | {digest} |" in text

@@ -197,7 +197,8 @@ class TestMistakes:
     def test_no_config(self, registry, folder):
         (folder / CONFIG).unlink()
         with pytest.raises(
-            ConfigError, match=rf"has no {re.escape(CONFIG)}\. It holds {re.escape(WEIGHTS)}\..*registry\.save"
+            ConfigError,
+            match=rf"has no {re.escape(CONFIG)}\. It holds README.md, {re.escape(WEIGHTS)}\..*registry\.save",
         ):
             registry.create(f"local-dir:{folder}")
 

@@ -192,7 +192,8 @@ class TestTokenizer:
         (first / "optimizer.log").write_text("not the model's")
         second = registry.save(registry.create(f"local-dir:{first}"), tmp_path / "second")
         assert {path.name for path in second.iterdir()} == {
-            "open_clip_config.json", "open_clip_model.safetensors", "tokenizer.json", "tokenizer_config.json",
+            "README.md", "open_clip_config.json", "open_clip_model.safetensors", "tokenizer.json",
+            "tokenizer_config.json",
         }  # fmt: skip
         assert json.loads((second / "tokenizer.json").read_text()) == {"is": "tokenizer.json"}
         assert "tokenizer.json" in TOKENIZER_FILENAMES
