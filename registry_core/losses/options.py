@@ -20,6 +20,13 @@ COMMON = (
     "cache_labels",
     "dist_impl",
 )
+# What a value may be where the default is of a type; one of any other type may be anything.
+_FITTING: dict[type, tuple[str, tuple[type, ...]]] = {
+    bool: ("True or False", (bool,)),
+    int: ("a whole number", (int,)),
+    float: ("a number", (int, float)),
+    str: ("a string", (str,)),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +71,15 @@ class LossOptions:
             "world_size": self.world_size,
         }
 
-    def own(self, loss: str, **defaults: float) -> dict[str, Any]:
+    def own(self, loss: str, **defaults: Any) -> dict[str, Any]:
         """The arguments of an architecture's own loss: `further` laid over their defaults.
 
         Args:
             loss: the loss's name, for messages.
-            **defaults: each argument that the loss has. One that is a whole number must stay one.
+            **defaults: each argument that the loss has. Where it is a number, a string or a bool, so must the value be.
 
         Raises:
-            OverrideError: `further` has an argument that the loss has not, or a value that is no number.
+            OverrideError: `further` has an argument that the loss has not, or a value of another type.
         """
         for key, value in self.further.items():
             if key not in defaults:
@@ -81,10 +88,11 @@ class LossOptions:
                     f"{key}= is no argument of this model's loss.{did_you_mean(key, (*defaults, *COMMON))} {own}. No "
                     "loss was made. Leave it out, or correct its name."
                 )
-            expected = int if isinstance(defaults[key], int) else (int, float)
-            if isinstance(value, bool) or not isinstance(value, expected):
-                kind = "a whole number" if expected is int else "a number"
-                raise OverrideError(f"{key}={value!r}: {loss} expects {kind}. No loss was made.")
+            expected, types = _FITTING.get(type(defaults[key]), ("anything", (object,)))
+            # A bool is an int to Python, and a slip here.
+            stray = isinstance(value, bool) and int in types
+            if stray or not isinstance(value, types):
+                raise OverrideError(f"{key}={value!r}: {loss} expects {expected}. No loss was made.")
         return {**defaults, **self.further}
 
 

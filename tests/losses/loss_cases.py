@@ -60,8 +60,11 @@ WITHOUT_GRADIENT = ("labels", "dist_image_features", "dist_text_features", "dist
 
 
 def theirs():
-    """open_clip's losses, from their file alone: the package takes seconds to import."""
-    (folder,) = importlib.util.find_spec("open_clip").submodule_search_locations
+    """open_clip's losses, from their file alone, since the package takes seconds to import; None without open_clip."""
+    package = importlib.util.find_spec("open_clip")
+    if package is None:
+        return None
+    (folder,) = package.submodule_search_locations
     spec = importlib.util.spec_from_file_location("open_clip_loss", f"{folder}/loss.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

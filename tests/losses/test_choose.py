@@ -138,6 +138,22 @@ class TestOptions:
             "cache_labels": False,
         }
 
+    def test_values_are_of_the_kind_of_the_default(self):
+        defaults = {"share": 0.5, "times": 2, "deep": False, "way": "mean", "weights": None}
+        good = {"share": 1, "times": 3, "deep": True, "way": "sum", "weights": [1, 2]}
+        assert LossOptions(further=good).own("A loss", **defaults) == good
+        assert LossOptions(further={"weights": True}).own("A loss", **defaults) == {**defaults, "weights": True}
+        for key, value, expected in (
+            ("share", True, "a number"),
+            ("share", "1", "a number"),
+            ("times", 1.0, "a whole number"),
+            ("times", True, "a whole number"),
+            ("deep", 1, "True or False"),
+            ("way", 3, "a string"),
+        ):
+            with pytest.raises(OverrideError, match=rf"{key}={value!r}: A loss expects {expected}\. No loss was made"):
+                LossOptions(further={key: value}).own("A loss", **defaults)
+
 
 class TestMistakes:
     @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ KINDS = {
 }
 # A summand of all keys changes no softmax over them.
 WITHOUT_EFFECT = {"visual.attnpool.k_proj.bias"}
-HERE = pytest.mark.parametrize("kind", KINDS)
+EACH_KIND = pytest.mark.parametrize("kind", KINDS)
 
 
 @pytest.fixture
@@ -94,14 +94,14 @@ def trainable(model):
     return {name for name, p in model.named_parameters() if p.requires_grad}
 
 
-@HERE
+@EACH_KIND
 def test_a_step_changes_what_is_trainable_and_nothing_else(registry, model, batch):
     changed = step(registry, model, batch)
     assert trainable(model) - changed <= WITHOUT_EFFECT
     assert changed <= trainable(model)
 
 
-@HERE
+@EACH_KIND
 @pytest.mark.parametrize("sides", [("image",), ("text",), ("image", "text")], ids=" and ".join)
 def test_locked_towers_stay_as_they_are(registry, model, batch, kind, sides):
     if "image" in sides:
@@ -120,7 +120,7 @@ def test_locked_towers_stay_as_they_are(registry, model, batch, kind, sides):
     assert "logit_scale" in changed
 
 
-@HERE
+@EACH_KIND
 def test_locking_and_opening_a_group(registry, model, batch):
     model.lock_image_tower(0)
     model.lock_text_tower(0)
@@ -131,7 +131,7 @@ def test_locking_and_opening_a_group(registry, model, batch):
     assert step(registry, model, batch) <= trainable(model)
 
 
-@HERE
+@EACH_KIND
 def test_recomputing_changes_no_gradient(registry, model, batch):
     twin = copy.deepcopy(model)
     twin.set_grad_checkpointing()
@@ -146,7 +146,7 @@ def test_recomputing_changes_no_gradient(registry, model, batch):
     twin.set_grad_checkpointing(False)
 
 
-@HERE
+@EACH_KIND
 def test_outputs_are_a_dict_that_goes_into_the_loss(registry, model, batch, kind):
     outputs = model(*batch)
     assert isinstance(outputs, dict)
@@ -164,7 +164,7 @@ def test_these_give_a_dict_and_say_so(registry, kind):
     assert model.output_dict is True
 
 
-@HERE
+@EACH_KIND
 def test_the_scale_is_clamped_in_place(model):
     with torch.no_grad():
         model.logit_scale.fill_(9.0)
@@ -173,7 +173,7 @@ def test_the_scale_is_clamped_in_place(model):
     assert model.logit_scale.requires_grad
 
 
-@HERE
+@EACH_KIND
 def test_names_left_out_of_weight_decay_are_parameters(model, kind):
     names = model.no_weight_decay()
     assert names <= {name for name, _ in model.named_parameters(remove_duplicate=False)}
@@ -190,7 +190,7 @@ def test_a_da_clip_leaves_out_what_its_base_leaves_out(registry):
     assert part.no_weight_decay() == {"clip.positional_embedding"}
 
 
-@HERE
+@EACH_KIND
 def test_steps_make_the_loss_smaller(registry, model, batch):
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=3e-3)
     found = []

@@ -54,7 +54,16 @@ def run(site, code, *arguments):
 
 def test_the_page_has_what_it_speaks_of():
     files = {FILE.match(code)["path"] for _, _, code in blocks() if FILE.match(code)}
-    plugins = {"acme_tags", "acme_store", "acme_freeze", "acme_int8", "acme_lora", "acme_bytes", "acme_facts"}
+    plugins = {
+        "acme_tags",
+        "acme_store",
+        "acme_freeze",
+        "acme_int8",
+        "acme_lora",
+        "acme_bytes",
+        "acme_apart",
+        "acme_facts",
+    }
     assert {f"{name}/plugin.py" for name in plugins} <= files
 
 
