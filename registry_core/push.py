@@ -9,9 +9,10 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from registry_core.checkpoint.card import CARD_FILENAME, is_ours, model_card
 from registry_core.checkpoint.save import save_model
@@ -55,7 +56,7 @@ class Push:
     private: bool = False
     create_pr: bool = False
     message: str | None = None
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
 
     def checked(self) -> Push:
         """The push, if its names can be names on the hub.
@@ -88,11 +89,26 @@ def push_model(services: Services, model: nn.Module, report: LoadReport, push: P
             f"{report.name} was not pushed to {push.repo}: {settings.offline} forbids the network. Nothing was sent. "
             "registry.save writes the same files into a folder."
         )
+    _check_endpoint(settings.endpoint)
     api = _api(settings, push.token)
     with tempfile.TemporaryDirectory(prefix="registry_core-") as temporary:
         folder = Path(temporary, "model")
         save_model(model, report, folder, model_card(services, model, report, push.repo))
         return _commit(api, push, report.name, folder)
+
+
+def _check_endpoint(endpoint: str) -> None:
+    """huggingface_hub cannot even be imported while HF_ENDPOINT is malformed."""
+    try:
+        parts = urlsplit(endpoint)
+        fits = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        fits = False
+    if not fits:
+        raise FetchError(
+            f"HF_ENDPOINT is {endpoint!r}, expected an address such as https://huggingface.co. Nothing was sent. "
+            "Correct or unset the variable."
+        )
 
 
 def _api(settings: Settings, token: str | None) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,13 +10,13 @@ from typing import TYPE_CHECKING
 from registry_core.checkpoint.in_place import InPlace
 from registry_core.errors import BuildError, CheckpointError, PluginError
 from registry_core.loading import Reading, finish, read_checkpoint
+from registry_core.report import LoadReport
 from registry_core.weights import LocalFile, Weights
 
 if TYPE_CHECKING:
     from torch import nn
 
     from registry_core.checkpoint.index import Conversion, LazyTensor
-    from registry_core.report import LoadReport
     from registry_core.services import Services
 
 
@@ -57,14 +56,15 @@ def load_into(services: Services, model: nn.Module, former: LoadReport, path: Pa
 
 def _report(model: nn.Module, former: LoadReport, path: Path) -> LoadReport:
     """A new report: what the model is stays, what was read into it does not."""
-    device = next((str(tensor.device) for tensor in model.state_dict().values()), former.device)
-    report = type(former)(former.name, former.config, former.plugin, former.owner)
-    return replace(
-        report,
+    return LoadReport(
+        former.name,
+        former.config,
+        former.plugin,
+        former.owner,
         weights=str(Weights((LocalFile(path),))),
         path=path,
         precision=former.precision,
-        device=device,
+        device=next((str(tensor.device) for tensor in model.state_dict().values()), former.device),
         tower=former.tower,
         settled=list(former.settled),
         home=former.home,

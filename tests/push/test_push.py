@@ -269,6 +269,12 @@ class TestRefusals:
         ):
             registry.push(model, REPO)
 
+    @pytest.mark.parametrize("endpoint", ["nonsense", "http://[", "ftp://hub", "http://127.0.0.1:99999", "https://"])
+    def test_where_the_endpoint_is_no_address(self, registry, model, endpoint, monkeypatch):
+        monkeypatch.setenv("HF_ENDPOINT", endpoint)
+        with pytest.raises(FetchError, match=r"HF_ENDPOINT is '.*', expected an address such as .*Nothing was sent\."):
+            registry.push(model, REPO)
+
     def test_where_the_answer_is_no_hub_s(self, registry, model, hub):
         hub.create = lambda _: (200, b"<html>log in</html>")
         with pytest.raises(FetchError, match=r"the repository could not be made\."):
