@@ -3,37 +3,27 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
 from registry_core.cli.command import Adder, Answer
-from registry_core.errors import OverrideError, did_you_mean
+from registry_core.cli.model_options import add_creation_options, add_weights_options, creation, overrides
 from registry_core.factory import Registry
 from registry_core.render import columns, facts
-from registry_core.settle import FLAT_OVERRIDES, NESTED_OVERRIDES
 
 
 def add_commands(add: Adder) -> None:
     """Put the commands of this file on the command line."""
     add("list", _list, "models and their tags").add_argument("pattern", nargs="?", default="*", help="such as 'ViT-*'")
     add("show", _show, "a model's config and tags").add_argument("name")
-    _add_model_options(add("explain", _explain, "where a model's config and weights come from, and who answers"))
+    explain = add("explain", _explain, "where a model's config and weights come from, and who answers")
+    explain.add_argument("name")
+    add_weights_options(explain)
     create = add("create", _create, "create a model and print its load report")
-    _add_model_options(create)
-    create.add_argument("--random", action="store_true", help="random weights are meant, without --pretrained")
-    create.add_argument("--device", default="cpu")
-    create.add_argument("--precision", default="fp32")
+    create.add_argument("name")
+    add_weights_options(create)
+    add_creation_options(create)
     create.add_argument("--tower", choices=("image", "text"))
     create.add_argument("--lenient", action="store_true", help="load what fits, report the rest")
-    create.add_argument("--mmap", action="store_true", help="map the file instead of reading it")
-    create.add_argument("--weights-of", metavar="TAG", help="the tag whose file the path is")
-    create.add_argument("--cache-dir", metavar="FOLDER")
-
-
-def _add_model_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("name")
-    command.add_argument("--pretrained", metavar="TAG_OR_PATH")
-    command.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="override a config key")
 
 
 def _list(registry: Registry, options: argparse.Namespace) -> Answer:
@@ -74,34 +64,11 @@ def _value(value: Any) -> str:
 
 
 def _explain(registry: Registry, options: argparse.Namespace) -> Answer:
-    explanation = registry.explain(options.name, options.pretrained, **_overrides(options.set))
+    explanation = registry.explain(options.name, options.pretrained, **overrides(options.set))
     return explanation.to_dict(), lambda: str(explanation)
 
 
 def _create(registry: Registry, options: argparse.Namespace) -> Answer:
-    names = ("pretrained", "device", "precision", "tower", "mmap", "weights_of", "cache_dir")
-    chosen = {name: getattr(options, name) for name in names}
-    if options.random:
-        if options.pretrained is not None:
-            raise OverrideError("--random and --pretrained exclude each other. Nothing was built; leave one out.")
-        chosen["pretrained"] = False
-    model = registry.create(options.name, strict=not options.lenient, **chosen, **_overrides(options.set))
+    model = registry.create(options.name, tower=options.tower, strict=not options.lenient, **creation(options))
     report = registry.report(model)
     return report.to_dict(), lambda: str(report)
-
-
-def _overrides(settings: list[str]) -> dict[str, Any]:
-    """`KEY=VALUE` settings; values are JSON where they can be, else text."""
-    overrides: dict[str, Any] = {}
-    for setting in settings:
-        key, separator, value = setting.partition("=")
-        if not separator:
-            raise OverrideError(f"--set {setting}: expected KEY=VALUE, such as --set image_size=336.")
-        known = (*FLAT_OVERRIDES, *NESTED_OVERRIDES)
-        if key not in known:
-            raise OverrideError(f"--set {setting}: unknown key.{did_you_mean(key, known)} Keys are {', '.join(known)}.")
-        try:
-            overrides[key] = json.loads(value)
-        except ValueError:
-            overrides[key] = value
-    return overrides
