@@ -84,7 +84,7 @@ class Classifier:
 
     Raises:
         InputError: labels, templates or a batch size that mean nothing.
-        BuildError: a tower or the logit scale is not there, or a library.
+        BuildError: a tower, the logit scale, a library or (device="meta") every value is not there.
         PluginError: the owner's hook gave something else than aspects.
     """
 
@@ -242,6 +242,11 @@ def _content_of(model: nn.Module) -> Callable[[Tensor], Mapping[str, Tensor]]:
 
 def _logit_parameters(model: nn.Module) -> tuple[Tensor, Tensor | None]:
     """The factor of the cosine similarities, and what is added to them, or None."""
+    if device_of(model).type == "meta":
+        raise BuildError(
+            f"This {type(model).__name__} is an empty shell, created with device='meta'. Nothing was classified. "
+            "Create it on a real device."
+        )
     scale, bias = getattr(model, "logit_scale", None), getattr(model, "logit_bias", None)
     if scale is None:
         raise BuildError(

@@ -114,7 +114,7 @@ class TestProbabilities:
         assert len(IMAGENET_CLASSNAMES) == 1000
         assert classifier.labels == {"content": list(dict.fromkeys(IMAGENET_CLASSNAMES))}
 
-    @pytest.mark.parametrize("precision", ["bf16", "pure_bf16", "fp16", "pure_fp16", "amp_bf16"])
+    @pytest.mark.parametrize("precision", ["bf16", "pure_bf16", "fp16", "pure_fp16", "amp", "amp_bf16"])
     def test_come_near_in_lower_precision(self, registry, make, precision):
         expected = table(registry.classifier(make(), LABELS)(CAT))
         found = table(registry.classifier(make(precision=precision), LABELS)(CAT))
@@ -320,6 +320,10 @@ class TestMistakes:
     def test_a_model_of_one_tower(self, registry, make, tower, lacking):
         with pytest.raises(BuildError, match=f"has no {lacking} tower"):
             list(registry.classifier(make(tower=tower), LABELS)(CAT))
+
+    def test_an_empty_shell(self, registry, make):
+        with pytest.raises(BuildError, match=r"This CLIP is an empty shell.*Nothing was classified.*a real device"):
+            registry.classifier(make(device="meta"), LABELS)
 
     def test_a_model_without_a_scale(self, registry, make):
         model = make()

@@ -23,13 +23,14 @@ def imported(code):
     [
         "import registry_core",
         "import registry_core.cli",
+        "import registry_core.classify",
         "from registry_core import registry; assert registry.list_models() and registry.list_pretrained()",
         "from registry_core import registry; assert not [p for p in registry.plugins() if p.error]",
         "from registry_core import registry; registry.config('daclip_ViT-B-32')",
         "from registry_core import registry; registry.explain('daclip_ViT-B-32', 'openai')",
         "import registry_core as r\ntry: r.registry.create('ViT-B-33')\nexcept r.RegistryError: pass",
     ],
-    ids=["import", "cli", "list", "plugins", "config", "explain", "unknown name"],
+    ids=["import", "cli", "classify", "list", "plugins", "config", "explain", "unknown name"],
 )
 def test_imports_nothing_heavy(code):
     assert imported(code) == []
