@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from registry_core.config import RawConfig
-from registry_core.errors import PluginError
+from registry_core.errors import ConfigError, PluginError
 from registry_core.plugins import Plugin, PluginHost
-from registry_core.user_configs import UserConfig, configs_on_path
+from registry_core.user_configs import ENVIRONMENT, UserConfig, configs_on_path
 
 if TYPE_CHECKING:
     from registry_core.factory import Registry
@@ -28,8 +28,20 @@ class Catalog:
         self.added: dict[str, UserConfig] = {}
 
     def user_configs(self) -> dict[str, UserConfig]:
-        """The user's configs, of this process and of the environment."""
-        return {**configs_on_path(), **self.added}
+        """The user's configs, of this process and of the environment.
+
+        Raises:
+            ConfigError: the environment's cannot be read, or one of them is another config of a name added here.
+        """
+        found = configs_on_path()
+        for name, config in self.added.items():
+            other = found.setdefault(name, config)
+            if other.raw != config.raw:
+                raise ConfigError(
+                    f"There are two configs named {name!r}: {config.origin}, added in this process, and "
+                    f"{other.origin}, which {ENVIRONMENT} names. None was chosen. Rename one."
+                )
+        return found
 
     def base_models(self) -> dict[str, RawConfig]:
         """Raw configs by name, of plugins and of the user; derived models are not among them."""

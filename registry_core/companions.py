@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor, nn
 
+    from registry_core.classify import Classifier
     from registry_core.preprocess.augmentation import AugmentationConfig
     from registry_core.report import LoadReport
     from registry_core.services import Services
+    from registry_core.zero_shot import Template
 
 PathLike = str | os.PathLike[str]
 
@@ -122,6 +124,32 @@ class Companions:
         exchange = dist_impl or "bidir"
         options = LossOptions(rank, world_size, local_loss, gather_with_grad, cache_labels, exchange, further)
         return loss_of(self, model, options, Wish(distill, sigmoid))
+
+    def classifier(
+        self,
+        model: nn.Module,
+        labels: Sequence[str] = (),
+        *,
+        templates: Sequence[Template] | None = None,
+        batch_size: int = 32,
+    ) -> Classifier:
+        """What tells the probability of each label for pictures; a DA-CLIP also tells their degradation.
+
+            for result in registry.classifier(model, ["cat", "dog"])(["a.jpg", "b.jpg"]):
+                print(result.picture, result.best)
+
+        Args:
+            model: a created model.
+            labels: what the pictures may show; empty only where the model tells of something beside the content.
+            templates: prompts with `{}` in the place of the label, or functions; None means "a photo of a {}.".
+            batch_size: pictures that are encoded together.
+
+        Raises:
+            InputError, BuildError, PluginError: as for Classifier.
+        """
+        from registry_core.classify import Classifier
+
+        return Classifier(self, model, labels, templates=templates, batch_size=batch_size)
 
     def report(self, model: nn.Module) -> LoadReport:
         """What happened when a model was created.

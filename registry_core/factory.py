@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from registry_core.cache import cache_folder
 from registry_core.companions import Companions, PathLike
 from registry_core.config import ModelConfig, RawConfig
-from registry_core.errors import OverrideError, RandomWeightsWarning, TakenNameError
+from registry_core.errors import OverrideError, RandomWeightsWarning
 from registry_core.fetch import FetchContext, Fetched, Progress, Settings
 from registry_core.lookup import FoundWeights, Resolved
 from registry_core.names import ModelName
@@ -23,7 +23,7 @@ from registry_core.plugins import Plugin
 from registry_core.services import Services
 from registry_core.settle import settle
 from registry_core.tags import find_weights, findings, tower_files
-from registry_core.user_configs import read_config
+from registry_core.user_configs import read_config, refuse_taken, share_config
 from registry_core.weights import Weights
 
 if TYPE_CHECKING:
@@ -188,25 +188,30 @@ class Registry(Companions):
         """
         return self.services.host.register(plugin, name)
 
-    def add_config(self, source: PathLike | Mapping[str, object], name: str | None = None) -> str:
-        """Make a model of the user's own config, and return its name.
+    def add_config(
+        self, source: PathLike | Mapping[str, object], name: str | None = None, *, share: bool = False
+    ) -> str:
+        """Make a model of the user's own config, and return its name. Adding a config again changes nothing.
 
         Args:
             source: a JSON file, whose stem is the name, or a mapping.
             name: needed with a mapping, overrules the stem of a file.
+            share: put the file on REGISTRY_CORE_CONFIG_PATH, so that processes which are started from now on know it.
 
         Raises:
             TakenNameError: a model of that name is there already; nothing replaces it.
-            ConfigError: the config is not readable, nobody's or invalid.
+            ConfigError: the config is not readable, nobody's or invalid, or is to be shared and is no file of its name.
         """
+        lookup = self.services.lookup
         key, config = read_config(source, name)
-        if key in self.services.lookup.names():
-            raise TakenNameError(
-                f"There is already a model {key!r}; {config.origin} was not added, since a config never replaces "
-                "another. Give it another name: add_config(..., name='my-model')."
-            )
+        known = lookup.user_configs().get(key)
+        if known is None or known.raw != config.raw:
+            refuse_taken(key, config, lookup.names(), "Give it another name: add_config(..., name='my-model').")
         self.services.claim(config.raw, config.origin)
-        self.services.lookup.added[key] = config
+        if share:
+            share_config(key, source)
+        elif known is None:
+            lookup.added[key] = config
         return key
 
     def _claimed(self, raw: RawConfig, origin: str) -> ModelConfig:

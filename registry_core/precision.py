@@ -19,6 +19,7 @@ from registry_core.errors import OverrideError, did_you_mean
 _MIXED = {"fp16": torch.float16, "bf16": torch.bfloat16}
 _PURE = {"pure_fp16": torch.float16, "pure_bf16": torch.bfloat16}
 _FULL = ("fp32", "amp", "amp_bf16", "amp_bfloat16")
+_AUTOCAST = {"amp": None, "amp_bf16": torch.bfloat16, "amp_bfloat16": torch.bfloat16}
 PRECISIONS = (*_FULL, *_MIXED, *_PURE)
 
 # Parameters cast under fp16 and bf16, by the type of the module that holds them.
@@ -58,6 +59,21 @@ def apply_precision(model: nn.Module, precision: str, *, values: bool = True) ->
             if tensor.dtype != dtype:
                 keep = values or not isinstance(tensor, nn.Parameter)
                 tensor.data = tensor.data.to(dtype) if keep else torch.empty_like(tensor, dtype=dtype)
+
+
+def input_dtype(precision: str) -> torch.dtype:
+    """What pictures must be cast to for a model of a precision."""
+    return {**_MIXED, **_PURE}.get(precision, torch.float32)
+
+
+def autocast(precision: str, device_type: str) -> torch.autocast:
+    """The surroundings in which a model of a precision computes; they change nothing but under amp.
+
+    Args:
+        precision: one of PRECISIONS.
+        device_type: "cpu", "cuda", ...; amp without a type takes that device's own.
+    """
+    return torch.autocast(device_type, dtype=_AUTOCAST.get(precision), enabled=precision in _AUTOCAST)
 
 
 def _targets(model: nn.Module, precision: str) -> Iterator[tuple[torch.Tensor, torch.dtype]]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from registry_core.aspects import PictureAspects, fault_of
 from registry_core.cache import cache_folder
 from registry_core.checkpoint.index import Conversion, LazyTensor
 from registry_core.config import ModelConfig, RawConfig
@@ -157,6 +158,23 @@ class Services:
             f"Plugin {owner} answered its hook build_loss with a {type(answer).__name__}, expected a torch.nn.Module, "
             f"or None. Nothing was made; the fault is in {owner.location}."
         )
+
+    def aspects(self, model: nn.Module) -> PictureAspects | None:
+        """What a created model tells of pictures beside their content, or None where that is all.
+
+        Raises:
+            RegistryError: `create` did not make the model.
+            PluginError: the owner's hook failed, or gave something else.
+        """
+        owner = self.lookup.owner(self._registry.report(model).config)
+        answer: object = self.host.ask_one(owner, "build_aspects", model=model, registry=self._registry)
+        fault = None if answer is None else fault_of(answer)
+        if fault is not None:
+            raise PluginError(
+                f"Plugin {owner} answered its hook build_aspects with {fault}. Nothing was made; the fault is in "
+                f"{owner.location}."
+            )
+        return answer  # type: ignore[return-value] # None, or the fault would have been that it is no PictureAspects
 
     def _own(self, hook: str, *, config: ModelConfig, **arguments: Any) -> Callable[[Any], Tensor] | None:
         owner = self.lookup.owner(config)

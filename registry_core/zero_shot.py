@@ -64,7 +64,7 @@ def build_zero_shot_classifier(  # noqa: PLR0917 - open_clip's order, so that it
     size = len(names) if num_classes_per_batch is None else num_classes_per_batch
     if size < 1:
         raise InputError(f"num_classes_per_batch={num_classes_per_batch}: expected a positive number, or None for all.")
-    where = _device_of(model) if device is None else device
+    where = device_of(model) if device is None else device
 
     def weights_of(batch: Sequence[str]) -> Tensor:
         ids = tokenizer([prompt(name) for name in batch for prompt in prompts]).to(where)
@@ -107,7 +107,8 @@ def _prompt(template: Template) -> Callable[[str], str]:
     return template.format
 
 
-def _device_of(model: nn.Module) -> torch.device:
+def device_of(model: nn.Module) -> torch.device:
+    """Where a model's parameters are."""
     import torch
 
     return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))

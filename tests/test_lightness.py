@@ -23,6 +23,7 @@ def imported(code):
     [
         "import registry_core",
         "import registry_core.cli",
+        "import registry_core.classify",
         "from registry_core import registry; assert registry.list_models() and registry.list_pretrained()",
         "from registry_core import registry; assert not [p for p in registry.plugins() if p.error]",
         "from registry_core import registry; registry.config('daclip_ViT-B-32')",
@@ -31,7 +32,18 @@ def imported(code):
         "import registry_core as r\ntry: r.registry.loss('ViT-B-33')\nexcept r.RegistryError: pass",
         "import registry_core as r\ntry: r.registry.create('ViT-B-33')\nexcept r.RegistryError: pass",
     ],
-    ids=["import", "cli", "list", "plugins", "config", "explain", "losses", "unknown loss", "unknown name"],
+    ids=[
+        "import",
+        "cli",
+        "classify",
+        "list",
+        "plugins",
+        "config",
+        "explain",
+        "losses",
+        "unknown loss",
+        "unknown name",
+    ],
 )
 def test_imports_nothing_heavy(code):
     assert imported(code) == []

@@ -17,6 +17,8 @@ RAW = {
     "text_cfg": {"layers": 2, "width": 32, "heads": 2, "vocab_size": 600, "context_length": 16},
 }
 
+OTHER = {**RAW, "embed_dim": 24}
+
 
 @pytest.fixture
 def folder(tmp_path):
@@ -167,4 +169,114 @@ class TestConfigPath:
     def test_of_a_taken_name_is_refused_there_too(self, on_path):
         registry = Registry()
         with pytest.raises(TakenNameError, match="already a model 'tiny'"):
-            registry.add_config(RAW, "tiny")
+            registry.add_config(OTHER, "tiny")
+
+    def test_and_the_same_config_added_is_one_config(self, on_path):
+        registry = Registry()
+        assert registry.add_config(RAW, "tiny") == registry.add_config(on_path / "tiny.json") == "tiny"
+        assert registry.explain("tiny").origin == str(on_path / "tiny.json")
+
+    def test_that_comes_later_than_an_added_config_of_its_name_is_an_error(self, folder, monkeypatch):
+        registry = Registry()
+        registry.add_config(OTHER, "tiny")
+        write(folder / "tiny.json", RAW)
+        monkeypatch.setenv("REGISTRY_CORE_CONFIG_PATH", str(folder))
+        with pytest.raises(
+            ConfigError, match=r"two configs named 'tiny': \(mapping\), added in this process, and .*None"
+        ):
+            registry.config("tiny")
+
+    def test_may_reach_a_file_twice(self, on_path, monkeypatch):
+        both = os.pathsep.join([str(on_path), str(on_path / "tiny.json"), str(on_path / ".." / on_path.name)])
+        monkeypatch.setenv("REGISTRY_CORE_CONFIG_PATH", both)
+        assert "tiny" in Registry().list_models()
+
+    @pytest.mark.parametrize("other", [{"name": "web", "dependencies": {}}, {"metadata": {}, "weight_map": {}}, [1, 2]])
+    def test_passes_over_json_that_speaks_of_no_model(self, on_path, other):
+        write(on_path / "other.json", other)
+        assert {"tiny", "other"} & set(Registry().list_models()) == {"tiny"}
+
+    def test_a_file_that_is_named_itself_is_always_taken_for_a_config(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("REGISTRY_CORE_CONFIG_PATH", str(write(tmp_path / "package.json", {"name": "web"})))
+        with pytest.raises(ConfigError, match=r"No plugin claims the config|does not validate"):
+            Registry().config("package")
+
+    def test_with_a_broken_file_is_an_error_that_names_it_and_the_variable(self, on_path):
+        (on_path / "bad.json").write_text("{not json")
+        with pytest.raises(ConfigError, match=r"REGISTRY_CORE_CONFIG_PATH: .*bad\.json could not be read as a JSON"):
+            Registry().list_models()
+
+
+class TestAddingAgain:
+    def test_the_same_config_is_no_error(self, folder):
+        registry = Registry()
+        path = write(folder / "tiny.json", RAW)
+        assert [registry.add_config(path), registry.add_config(path), registry.add_config(RAW, "tiny")] == ["tiny"] * 3
+
+    def test_another_config_is_refused(self, folder):
+        registry = Registry()
+        path = write(folder / "tiny.json", RAW)
+        registry.add_config(path)
+        write(path, OTHER)
+        with pytest.raises(TakenNameError, match="already a model 'tiny'"):
+            registry.add_config(path)
+        assert registry.config("tiny").embed_dim == 16
+
+    def test_a_mapping_that_was_changed_since_is_another_config(self):
+        registry = Registry()
+        mine = json.loads(json.dumps(RAW))
+        registry.add_config(mine, "mine")
+        mine["vision_cfg"]["layers"] = 4
+        with pytest.raises(TakenNameError, match="already a model 'mine'"):
+            registry.add_config(mine, "mine")
+        assert registry.config("mine").vision_cfg.layers == 2
+
+    def test_a_config_of_the_path_is_validated(self, folder, monkeypatch):
+        half = {key: value for key, value in RAW.items() if key != "text_cfg"}
+        monkeypatch.setenv("REGISTRY_CORE_CONFIG_PATH", str(folder))
+        with pytest.raises(ConfigError, match="text_cfg: missing"):
+            Registry().add_config(write(folder / "half.json", half))
+
+
+class TestSharing:
+    @pytest.fixture(autouse=True)
+    def _environment(self, monkeypatch):
+        monkeypatch.setenv("REGISTRY_CORE_CONFIG_PATH", "")  # so that it is put back
+
+    def test_child_processes_know_the_model(self, folder, monkeypatch):
+        path = write(folder / "tiny.json", RAW)
+        monkeypatch.chdir(folder)
+        registry = Registry()
+        assert registry.add_config("tiny.json", share=True) == "tiny"
+        assert registry.config("tiny").embed_dim == 16
+        assert os.environ["REGISTRY_CORE_CONFIG_PATH"] == str(path)
+        code = "from registry_core import registry; print(registry.config('daclip_tiny').embed_dim)"
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True, cwd=folder.parent
+        )
+        assert done.stdout.strip() == "16"
+
+    def test_again_changes_nothing(self, folder):
+        path = write(folder / "tiny.json", RAW)
+        registry = Registry()
+        registry.add_config(path)
+        registry.add_config(path, share=True)
+        registry.add_config(path, share=True)
+        assert os.environ["REGISTRY_CORE_CONFIG_PATH"] == str(path)
+        assert Registry().add_config(path) == "tiny"
+        assert registry.config("tiny").embed_dim == 16
+
+    def test_what_another_process_would_not_find_is_refused(self, folder):
+        path = write(folder / "tiny.json", RAW)
+        with pytest.raises(ConfigError, match=r"'mine' cannot be shared.*a mapping\. No model.*a file mine\.json"):
+            Registry().add_config(RAW, "mine", share=True)
+        with pytest.raises(ConfigError, match=r"'mine' cannot be shared.*tiny\.json\. No model"):
+            Registry().add_config(path, "mine", share=True)
+        assert os.environ["REGISTRY_CORE_CONFIG_PATH"] == ""
+
+    @pytest.mark.skipif(os.pathsep != ":", reason="a drive's colon is no part of a name")
+    def test_a_path_that_the_variable_cannot_hold_is_refused(self, tmp_path):
+        odd = tmp_path / "a:b"
+        odd.mkdir()
+        with pytest.raises(ConfigError, match=r"a:b/tiny\.json cannot be named in REGISTRY_CORE_CONFIG_PATH: ':' sep"):
+            Registry().add_config(write(odd / "tiny.json", RAW), share=True)

@@ -10,6 +10,19 @@ from pydantic import SerializeAsAny
 from registry_core import ConfigError, ModelConfig, RawConfig
 
 PREFIX = "daclip_"
+# What the published models were trained to tell apart, in the words of https://github.com/Algolzw/daclip-uir.
+DEGRADATIONS = (
+    "motion-blurry",
+    "hazy",
+    "jpeg-compressed",
+    "low-light",
+    "noisy",
+    "raindrop",
+    "rainy",
+    "shadowed",
+    "snowy",
+    "uncompleted",
+)
 
 
 class DaClipConfig(ModelConfig):

@@ -174,6 +174,11 @@ class DaCLIP(nn.Module):
             return F.normalize(features, dim=-1), F.normalize(degradation, dim=-1)
         return features, degradation
 
+    def encode_aspects(self, image: Tensor) -> dict[str, Tensor]:
+        """Pictures [N, 3, height, width] -> normalised features [N, E] of their "content" and "degradation"."""
+        content, degradation = self.encode_image(image, control=True, normalize=True)
+        return {"content": content, "degradation": degradation}
+
     def _controlled(self, image: Tensor, controls: list[Tensor]) -> Tensor:
         """The image tower's feature [N, E], with the controls added after its blocks, the last one first."""
         tokens = self.visual.embed(image)

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from registry_core import UnknownModelError, hookimpl, local_weights
+from registry_core import PictureAspects, UnknownModelError, hookimpl, local_weights
 
-from .config import PREFIX, DaClipConfig, base_raw, can_be_base
+from .config import DEGRADATIONS, PREFIX, DaClipConfig, base_raw, can_be_base
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -88,6 +88,13 @@ def convert_state_dict(
     from .convert import convert
 
     return convert(config, trained, state, registry)
+
+
+@hookimpl
+def build_aspects(model: nn.Module) -> PictureAspects | None:
+    from .model import DaCLIP
+
+    return PictureAspects(model.encode_aspects, {"degradation": DEGRADATIONS}) if isinstance(model, DaCLIP) else None
 
 
 @hookimpl

@@ -11,12 +11,13 @@ import os
 import sys
 from collections.abc import Sequence
 
-from registry_core.cli import cache, models, plugins, save
+from registry_core.cli import cache, classify, models, plugins, save
 from registry_core.cli.command import Command
+from registry_core.cli.configs import add_config_option, with_configs
 from registry_core.errors import PluginError, RegistryError
 from registry_core.factory import Registry
 
-_ROOMS = (models, save, cache, plugins)
+_ROOMS = (models, classify, save, cache, plugins)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,12 +29,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     registry = Registry()
     try:
-        data, text = options.run(registry, options)
+        with with_configs(registry, options):
+            answer = options.run(registry, options)
+            if answer is not None:
+                data, text = answer
+                print(json.dumps(data, indent=2, default=str) if options.json else text(), flush=True)  # noqa: T201
     except RegistryError as error:
         print("\n  caused by: ".join([f"registry-core: {error}", *_causes(error)]), file=sys.stderr)  # noqa: T201
         return 1
-    try:
-        print(json.dumps(data, indent=2, default=str) if options.json else text(), flush=True)  # noqa: T201
     except BrokenPipeError:  # `| head` has seen enough; the interpreter's own flush at exit must not fail again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return int(options.exit_status)
@@ -48,11 +51,13 @@ def _causes(error: BaseException) -> list[str]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="registry-core", description="CLIP-family models by name.")
+    add_config_option(parser, "all")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(name: str, run: Command, about: str) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=about, description=about)
         command.add_argument("--json", action="store_true", help="print JSON instead of a table")
+        add_config_option(command, "command")
         command.set_defaults(run=run, exit_status=0)
         return command
 

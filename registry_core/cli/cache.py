@@ -11,6 +11,7 @@ from typing import Any
 
 from registry_core.cache import Entry, cache_folder, entries, remove, unfinished
 from registry_core.cli.command import Adder, Answer
+from registry_core.cli.configs import add_config_option
 from registry_core.errors import FetchError, IntegrityError
 from registry_core.factory import Registry
 from registry_core.render import columns, facts
@@ -32,6 +33,7 @@ def add_commands(add: Adder) -> None:
         action = actions.add_parser(name, help=about, description=about)
         action.set_defaults(act=act, pattern=[], unfinished=False)
         action.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
+        add_config_option(action, "action")
         action.add_argument("--cache-dir", metavar="FOLDER")
         if act is not _path:
             action.add_argument("pattern", nargs="*", help="of paths in the cache, or of sources, such as '*openai*'")

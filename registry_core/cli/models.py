@@ -3,60 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from registry_core.cli.command import Adder, Answer
-from registry_core.errors import OverrideError, did_you_mean
+from registry_core.cli.model_options import add_model_options, add_weights_options, created, overrides
 from registry_core.factory import Registry
 from registry_core.render import columns, facts
-from registry_core.settle import FLAT_OVERRIDES, NESTED_OVERRIDES
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 def add_commands(add: Adder) -> None:
     """Put the commands of this file on the command line."""
     add("list", _list, "models and their tags").add_argument("pattern", nargs="?", default="*", help="such as 'ViT-*'")
     add("show", _show, "a model's config and tags").add_argument("name")
-    _add_model_options(add("explain", _explain, "where a model's config and weights come from, and who answers"))
-    create = add("create", _create, "create a model and print its load report")
-    add_creation_options(create)
-    create.add_argument("--device", default="cpu")
-
-
-def add_creation_options(command: argparse.ArgumentParser) -> None:
-    """The name of a model, and what `create` takes; see `created`."""
-    _add_model_options(command)
-    command.add_argument("--random", action="store_true", help="random weights are meant, without --pretrained")
-    command.add_argument("--precision", default="fp32")
-    command.add_argument("--tower", choices=("image", "text"))
-    command.add_argument("--lenient", action="store_true", help="load what fits, report the rest")
-    command.add_argument("--mmap", action="store_true", help="map the file instead of reading it")
-    command.add_argument("--weights-of", metavar="TAG", help="the tag whose file the path is")
-    command.add_argument("--cache-dir", metavar="FOLDER")
-
-
-def created(registry: Registry, options: argparse.Namespace, device: str = "cpu") -> nn.Module:
-    """The model that the options of `add_creation_options` ask for.
-
-    Raises:
-        RegistryError: as `create`; OverrideError where two options exclude each other.
-    """
-    names = ("pretrained", "precision", "tower", "mmap", "weights_of", "cache_dir")
-    chosen = {name: getattr(options, name) for name in names}
-    if options.random:
-        if options.pretrained is not None:
-            raise OverrideError("--random and --pretrained exclude each other. Nothing was built; leave one out.")
-        chosen["pretrained"] = False
-    return registry.create(options.name, device=device, strict=not options.lenient, **chosen, **_overrides(options.set))
-
-
-def _add_model_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("name")
-    command.add_argument("--pretrained", metavar="TAG_OR_PATH")
-    command.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="override a config key")
+    explain = add("explain", _explain, "where a model's config and weights come from, and who answers")
+    explain.add_argument("name")
+    add_weights_options(explain)
+    add_model_options(add("create", _create, "create a model and print its load report"))
 
 
 def _list(registry: Registry, options: argparse.Namespace) -> Answer:
@@ -97,27 +59,10 @@ def _value(value: Any) -> str:
 
 
 def _explain(registry: Registry, options: argparse.Namespace) -> Answer:
-    explanation = registry.explain(options.name, options.pretrained, **_overrides(options.set))
+    explanation = registry.explain(options.name, options.pretrained, **overrides(options.set))
     return explanation.to_dict(), lambda: str(explanation)
 
 
 def _create(registry: Registry, options: argparse.Namespace) -> Answer:
-    report = registry.report(created(registry, options, options.device))
+    report = registry.report(created(registry, options))
     return report.to_dict(), lambda: str(report)
-
-
-def _overrides(settings: list[str]) -> dict[str, Any]:
-    """`KEY=VALUE` settings; values are JSON where they can be, else text."""
-    overrides: dict[str, Any] = {}
-    for setting in settings:
-        key, separator, value = setting.partition("=")
-        if not separator:
-            raise OverrideError(f"--set {setting}: expected KEY=VALUE, such as --set image_size=336.")
-        known = (*FLAT_OVERRIDES, *NESTED_OVERRIDES)
-        if key not in known:
-            raise OverrideError(f"--set {setting}: unknown key.{did_you_mean(key, known)} Keys are {', '.join(known)}.")
-        try:
-            overrides[key] = json.loads(value)
-        except ValueError:
-            overrides[key] = value
-    return overrides

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from registry_core.cli.command import Adder, Answer
-from registry_core.cli.models import add_creation_options, created
+from registry_core.cli.model_options import add_model_options, created
 from registry_core.factory import Registry
 from registry_core.render import facts
 
@@ -13,10 +13,10 @@ from registry_core.render import facts
 def add_commands(add: Adder) -> None:
     """Put the commands of this file on the command line."""
     save = add("save", _save, "write a model into a folder: config, weights as safetensors, tokenizer, card")
-    add_creation_options(save)
+    add_model_options(save)
     save.add_argument("folder", metavar="FOLDER")
     push = add("push", _push, "put a model onto the Hugging Face hub, as one commit")
-    add_creation_options(push)
+    add_model_options(push)
     push.add_argument("--repo", required=True, metavar="ORG/NAME", help="made where it is not there")
     push.add_argument("--revision", metavar="BRANCH", help="an existing branch, instead of the main one")
     push.add_argument("--private", action="store_true", help="of a repository that is made")
