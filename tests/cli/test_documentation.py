@@ -63,4 +63,4 @@ def form(lines):
     """What does not depend on random weights: keys, headers, and how many words each line has."""
     if lines[0].startswith("{"):
         return [sorted(json.loads(line)) for line in lines]
-    return [lines[0], *(len(line.replace("garden gnome", "gnome").split()) for line in lines[1:])]
+    return [lines[0].split(), *(len(line.replace("garden gnome", "gnome").split()) for line in lines[1:])]
