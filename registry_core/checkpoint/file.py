@@ -64,17 +64,25 @@ class CheckpointFile:
         Raises:
             CheckpointError: the file ends before.
         """
-        if offset + size > self.size:
+        if offset + size > self.size:  # before memory is taken: the size may be nonsense
             raise self.truncated(offset + size)
         data = bytearray(size)
-        target = memoryview(data)
+        self.read_into(memoryview(data), offset)
+        return data
+
+    def read_into(self, target: memoryview, offset: int) -> None:
+        """Fill memory with the bytes from `offset` on.
+
+        Raises:
+            CheckpointError: the file ends before.
+        """
+        end = offset + len(target)
         self.stream.seek(offset)
         while target:
             count = self.stream.readinto(target)
             if not count:  # shortened since it was opened
-                raise self.truncated(offset + size)
+                raise self.truncated(end)
             target = target[count:]
-        return data
 
     def tensor(self, dtype: str, shape: tuple[int, ...], stored: Stored) -> LazyTensor:
         """A tensor whose elements lie in the file as they are.
@@ -86,9 +94,9 @@ class CheckpointFile:
             raise self.truncated(stored.offset + stored.size)
 
         def load() -> object:
-            from registry_core.checkpoint.read import tensor_from_bytes
+            from registry_core.checkpoint.read import read_one
 
-            return tensor_from_bytes(self.bytes_at(stored.offset, stored.size), dtype, shape)
+            return read_one(self, stored.offset, dtype, shape)
 
         return LazyTensor(dtype, shape, load, Stored(stored.offset, stored.size, self))  # type: ignore[arg-type]
 

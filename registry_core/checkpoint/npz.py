@@ -67,6 +67,6 @@ def _tensor(file: CheckpointFile, archive: zipfile.ZipFile, name: str) -> LazyTe
             data = archive.read(name)
         except Exception as error:
             raise file.damaged(f"its array {name} could not be read ({error})") from error
-        return tensor_from_bytes(bytearray(data[offset:]), dtype, shape)
+        return tensor_from_bytes(bytearray(data[offset:]), dtype, shape).clone()  # into aligned memory
 
     return LazyTensor(dtype, shape, load)

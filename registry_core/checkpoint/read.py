@@ -7,20 +7,23 @@ saving one writes that one only.
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
 
 import torch
 
 from registry_core.checkpoint.file import CheckpointFile
-from registry_core.checkpoint.index import ITEM_SIZES, LazyTensor
+from registry_core.checkpoint.index import ITEM_SIZES, LazyTensor, Stored
 
 _CHUNK = 16 << 20  # bytes a read call asks for: large enough to amortise the call, small enough to balance two threads
 _THREADS = 2
+_ALIGNMENT = 64  # bytes; what torch's allocator gives on a CPU
 _GAP = 1 << 16  # holes up to this size are read through: cheaper than another call
 
 
@@ -47,20 +50,36 @@ def strided_from_bytes(data: bytearray, dtype: str, shape: tuple[int, ...], stri
     return elements.clone(memory_format=torch.contiguous_format)
 
 
-def read_private(file: CheckpointFile, tensors: Sequence[LazyTensor]) -> list[torch.Tensor]:
-    """All the tensors, in one private buffer that the file's later fate cannot touch.
+def read_one(file: CheckpointFile, offset: int, dtype: str, shape: tuple[int, ...]) -> torch.Tensor:
+    """One tensor, whose elements lie in the file from `offset` on, in memory of its own.
 
     Raises:
         CheckpointError: the file ends early.
     """
-    spans = [(t.stored.offset, t.stored.offset + t.stored.size) for t in tensors if t.stored and t.stored.size]
-    if not spans:
+    tensor = torch.empty(shape, dtype=dtype_of(dtype), device="cpu")
+    if tensor.nbytes:
+        # Torch's own memory, since it is aligned; by its address, since numpy need not be installed.
+        memory = (ctypes.c_char * tensor.nbytes).from_address(tensor.data_ptr())
+        file.read_into(memoryview(memory).cast("B"), offset)
+    return tensor
+
+
+def read_private(file: CheckpointFile, tensors: Sequence[LazyTensor]) -> list[torch.Tensor]:
+    """All the tensors, in one private buffer that the file's later fate cannot touch.
+
+    Each begins where torch's own allocator would let it begin. Elsewhere kernels sum in another order, and the last
+    bits of a result would depend on where a file has its tensors.
+
+    Raises:
+        CheckpointError: the file ends early.
+    """
+    runs = _aligned([(stored.offset, stored.offset + stored.size) for stored in _distinct(tensors).values()])
+    if not runs:
         return [tensor.load() for tensor in tensors]
-    first, last = min(begin for begin, _ in spans), max(end for _, end in spans)
     # Pages of a private anonymous map that no read touches take no memory.
-    buffer = _private_memory(last - first)
-    _fill(file, memoryview(buffer), first, _joined(spans))
-    return _over_buffer(tensors, buffer, first)
+    buffer = _private_memory(runs[-1].target + runs[-1].end - runs[-1].begin)
+    _fill(file, memoryview(buffer), [chunk for run in runs for chunk in run.chunks()])
+    return _over_buffer(tensors, buffer, runs)
 
 
 def _private_memory(size: int) -> mmap.mmap:
@@ -75,50 +94,80 @@ def _private_memory(size: int) -> mmap.mmap:
 
 def read_mapped(file: CheckpointFile, tensors: Sequence[LazyTensor]) -> list[torch.Tensor]:
     """All the tensors, mapped copy-on-write: truncating the file later ends the process at the next access."""
-    if not any(tensor.stored and tensor.stored.size for tensor in tensors):
+    if not _distinct(tensors):
         return [tensor.load() for tensor in tensors]
-    return _over_buffer(tensors, mmap.mmap(file.stream.fileno(), 0, access=mmap.ACCESS_COPY), 0)
+    whole = mmap.mmap(file.stream.fileno(), 0, access=mmap.ACCESS_COPY)
+    return _over_buffer(tensors, whole, [_Run(0, len(whole), 0)])
 
 
-def _over_buffer(tensors: Sequence[LazyTensor], buffer: mmap.mmap, start: int) -> list[torch.Tensor]:
-    """Each tensor over the buffer; one whose bytes another has already taken gets a copy."""
-    result: dict[int, torch.Tensor] = {}
-    taken_to = -1
-    for index, tensor in sorted(enumerate(tensors), key=lambda item: item[1].stored.offset if item[1].stored else -1):
-        if tensor.stored is None or tensor.stored.offset < taken_to:
-            result[index] = tensor.load()
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Bytes of the file, from `begin` to `end`, that lie together in a buffer, from `target` on."""
+
+    begin: int
+    end: int
+    target: int
+
+    def chunks(self) -> list[_Run]:
+        """The run in parts that one call reads."""
+        cuts = pairwise([*range(self.begin, self.end, _CHUNK), self.end])
+        return [_Run(begin, end, self.target + begin - self.begin) for begin, end in cuts]
+
+
+def _distinct(tensors: Sequence[LazyTensor]) -> dict[int, Stored]:
+    """By position, the places in the file of tensors that have bytes, none of which another has taken; ascending."""
+    placed = [(index, tensor.stored) for index, tensor in enumerate(tensors) if tensor.stored and tensor.stored.size]
+    result: dict[int, Stored] = {}
+    taken_to = 0
+    for index, stored in sorted(placed, key=lambda item: item[1].offset):
+        if stored.offset >= taken_to:
+            result[index] = stored
+            taken_to = stored.offset + stored.size
+    return result
+
+
+def _aligned(spans: Sequence[tuple[int, int]]) -> list[_Run]:
+    """Ascending spans as runs, in which each begins at a multiple of _ALIGNMENT; small holes are closed."""
+    runs: list[_Run] = []
+    for begin, end in spans:
+        last = runs[-1] if runs else _Run(begin, begin, 0)
+        place = last.target + begin - last.begin
+        if runs and begin <= last.end + _GAP and place % _ALIGNMENT == 0:
+            runs[-1] = _Run(last.begin, end, last.target)
         else:
-            result[index] = tensor_from_bytes(buffer, tensor.dtype, tensor.shape, tensor.stored.offset - start)
-            taken_to = tensor.stored.offset + tensor.stored.size
-    return [result[index] for index in range(len(tensors))]
+            free = last.target + last.end - last.begin
+            runs.append(_Run(begin, end, -(-free // _ALIGNMENT) * _ALIGNMENT))
+    return runs
 
 
-def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Ascending spans with small holes closed, cut into chunks."""
-    ascending = sorted(spans)
-    runs = [ascending[0]]
-    for begin, end in ascending[1:]:
-        if begin <= runs[-1][1] + _GAP:
-            runs[-1] = (runs[-1][0], max(runs[-1][1], end))
-        else:
-            runs.append((begin, end))
-    return [chunk for begin, end in runs for chunk in pairwise([*range(begin, end, _CHUNK), end])]
+def _over_buffer(tensors: Sequence[LazyTensor], buffer: mmap.mmap, runs: Sequence[_Run]) -> list[torch.Tensor]:
+    """Each tensor over the buffer; one without bytes of its own, or whose bytes another has taken, is read."""
+    result = {}
+    following = iter(runs)
+    run = next(following)
+    for index, stored in _distinct(tensors).items():
+        while stored.offset >= run.end:
+            run = next(following)
+        tensor = tensors[index]
+        result[index] = tensor_from_bytes(buffer, tensor.dtype, tensor.shape, run.target + stored.offset - run.begin)
+    return [result[index] if index in result else tensor.load() for index, tensor in enumerate(tensors)]
 
 
-def _fill(file: CheckpointFile, target: memoryview, start: int, chunks: list[tuple[int, int]]) -> None:
+def _fill(file: CheckpointFile, target: memoryview, chunks: Sequence[_Run]) -> None:
     if not hasattr(os, "preadv"):  # Windows: one thread, since reads share the file's position
-        for begin, end in chunks:
-            target[begin - start : end - start] = file.bytes_at(begin, end - begin)
+        for chunk in chunks:
+            size = chunk.end - chunk.begin
+            target[chunk.target : chunk.target + size] = file.bytes_at(chunk.begin, size)
         return
     descriptor = file.stream.fileno()
 
-    def read(chunk: tuple[int, int]) -> None:
-        begin, end = chunk
-        while begin < end:
-            count = os.preadv(descriptor, [target[begin - start : end - start]], begin)
+    def read(chunk: _Run) -> None:
+        place, rest = chunk.begin, target[chunk.target : chunk.target + chunk.end - chunk.begin]
+        while rest:
+            count = os.preadv(descriptor, [rest], place)
             if count == 0:
-                raise file.truncated(end)
-            begin += count
+                raise file.truncated(chunk.end)
+            place, rest = place + count, rest[count:]
 
     with ThreadPoolExecutor(_THREADS) as pool:
         for _ in pool.map(read, chunks):

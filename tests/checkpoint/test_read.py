@@ -59,6 +59,12 @@ class TestMemoryOfTheirOwn:
         for (_, end), (begin, _) in itertools.pairwise(extents(model)):
             assert end <= begin
 
+    @pytest.mark.parametrize("kind", FORMATS)
+    def test_what_is_read_begins_where_torchs_own_memory_does(self, small, write, kind):
+        """Kernels sum in another order elsewhere, and results would depend on where a file has its tensors."""
+        for tensor in owners(small.create("small", write(kind))):
+            assert tensor.data_ptr() % 64 == 0
+
     @pytest.mark.parametrize("way", ["whole", "mapped", "half"])
     @pytest.mark.parametrize("kind", FORMATS)
     def test_a_change_of_one_changes_no_other(self, small, write, kind, way):
