@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from registry_core.config import PreprocessConfig
-from registry_core.preprocess.pictures import as_picture, check_resized, to_rgb, torchvision_functional
+from registry_core.preprocess.pictures import ToRGB, as_picture, check_resized, to_rgb, torchvision_functional
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -32,16 +33,49 @@ class InferenceTransform:
             InputError: no picture, one of a mode that cannot become RGB, or one too narrow to keep its aspect ratio.
         """
         functional = torchvision_functional()
-        picture = as_picture(image)
-        rgb = to_rgb(_STEPS[self.config.resize_mode](functional, picture, self.size, self.config))
+        rgb = to_rgb(Fit(self.config, self.size)(image))
         tensor: Tensor = functional.normalize(functional.to_tensor(rgb), self.config.mean, self.config.std)
         return tensor
+
+    @property
+    def transforms(self) -> tuple[Callable[[Any], Any], ...]:
+        """The steps, as a torchvision Compose has them: fit, convert to RGB, to tensor, normalise."""
+        torchvision_functional()  # first: it says what to install
+        from torchvision.transforms import Normalize, ToTensor
+
+        normalize = Normalize(self.config.mean, self.config.std)
+        return (Fit(self.config, self.size), ToRGB(), ToTensor(), normalize)
 
     def __repr__(self) -> str:
         height, width = self.size
         config = self.config
         how = f"{config.interpolation}, {config.resize_mode}"
         return f"InferenceTransform({height}x{width}, {how}, RGB, mean={config.mean}, std={config.std})"
+
+
+class Fit:
+    """Picture -> picture of the target's size: resized, and cropped or padded.
+
+    Args:
+        config: how; its resize_mode chooses.
+        size: height and width of the result.
+    """
+
+    def __init__(self, config: PreprocessConfig, size: tuple[int, int]) -> None:
+        self.config = config
+        self.size = size
+
+    def __call__(self, image: Image) -> Image:
+        """Fit one picture of any size and mode.
+
+        Raises:
+            InputError: no picture, or one too narrow to keep its aspect ratio.
+        """
+        picture = as_picture(image)
+        return _STEPS[self.config.resize_mode](torchvision_functional(), picture, self.size, self.config)
+
+    def __repr__(self) -> str:
+        return f"Fit({self.size[0]}x{self.size[1]}, {self.config.interpolation}, {self.config.resize_mode})"
 
 
 def _mode(functional: Any, config: PreprocessConfig) -> Any:

@@ -78,6 +78,17 @@ def to_rgb(image: Image) -> Image:
         ) from error
 
 
+class ToRGB:
+    """`to_rgb` as a step that prints."""
+
+    def __call__(self, image: Image) -> Image:
+        """The picture as RGB."""
+        return to_rgb(image)
+
+    def __repr__(self) -> str:
+        return "ToRGB()"
+
+
 def check_resized(image: Image, size: Sequence[int]) -> None:
     """Refuse to blow a picture up beyond all memory.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from registry_core.config import PreprocessConfig
 from registry_core.errors import BuildError
 from registry_core.preprocess.augmentation import AugmentationConfig
-from registry_core.preprocess.pictures import as_picture, to_rgb, torchvision_functional
+from registry_core.preprocess.pictures import ToRGB, as_picture, torchvision_functional
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -35,7 +35,7 @@ class TrainingTransform:
         self.config = config
         self.size = size
         self.augmentation = augmentation
-        self._steps: list[_Step] = []
+        self._steps: tuple[_Step, ...] = ()
 
     def __call__(self, image: Image) -> Tensor:
         """Transform one picture of any size and mode.
@@ -44,15 +44,21 @@ class TrainingTransform:
             BuildError: pillow, torchvision or timm is not installed.
             InputError: no picture, or one of a mode that cannot become RGB.
         """
-        self._steps = self._steps or self._made()
+        steps = self.transforms  # first: it says what to install
         result: Any = as_picture(image)
-        for step in self._steps:
+        for step in steps:
             result = step(result)
         tensor: Tensor = result
         return tensor
 
+    @property
+    def transforms(self) -> tuple[_Step, ...]:
+        """The steps, as a torchvision Compose has them; without timm the random crop is the first."""
+        self._steps = self._steps or tuple(self._made())
+        return self._steps
+
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_steps": []}  # made again where it is unpickled
+        return {**vars(self), "_steps": ()}  # made again where it is unpickled
 
     def __repr__(self) -> str:
         height, width = self.size
@@ -61,22 +67,22 @@ class TrainingTransform:
         return f"TrainingTransform({height}x{width}, {chosen}, RGB, mean={config.mean}, std={config.std})"
 
     def _made(self) -> list[_Step]:
-        functional = torchvision_functional()  # first: it says what to install
-        return self._timm_steps() if self.augmentation.use_timm else self._own_steps(functional)
+        torchvision_functional()  # first: it says what to install
+        return self._timm_steps() if self.augmentation.use_timm else self._own_steps()
 
-    def _own_steps(self, functional: Any) -> list[_Step]:
+    def _own_steps(self) -> list[_Step]:
         from torchvision import transforms
 
         said = self.augmentation
         bicubic = transforms.InterpolationMode.BICUBIC
         crop = transforms.RandomResizedCrop(self.size, scale=said.scale, interpolation=bicubic)
-        steps: list[_Step] = [crop, to_rgb]
+        steps: list[_Step] = [crop, ToRGB()]
         if said.color_jitter_prob:
             assert isinstance(said.color_jitter, tuple)
             steps.append(_Sometimes(said.color_jitter_prob, transforms.ColorJitter(*said.color_jitter)))
         if said.gray_scale_prob:
             steps.append(_Sometimes(said.gray_scale_prob, transforms.Grayscale(num_output_channels=3)))
-        return [*steps, functional.to_tensor, transforms.Normalize(self.config.mean, self.config.std)]
+        return [*steps, transforms.ToTensor(), transforms.Normalize(self.config.mean, self.config.std)]
 
     def _timm_steps(self) -> list[_Step]:
         try:
@@ -100,7 +106,7 @@ class TrainingTransform:
             re_mode="pixel",
             **chosen,
         )
-        return [to_rgb, made]
+        return [ToRGB(), *made.transforms]
 
 
 class _Sometimes:
