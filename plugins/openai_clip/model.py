@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from registry_core.towers.contrastive import ContrastiveModel
-from registry_core.towers.locking import lock_groups
+from registry_core.towers.locking import check_norms, lock_groups
 from registry_core.towers.text_transformer import TextLayers
 
 from .config import ClipConfig
@@ -32,8 +32,12 @@ class CLIP(ContrastiveModel, TextLayers):
         return self.encode_tokens(text)[0]
 
     def lock_text_tower(self, unlocked_layers: int = 0, freeze_layer_norm: bool = True) -> None:
-        """Freeze the text tower but its last groups; norms are frozen with their block."""
-        del freeze_layer_norm
+        """Freeze the text tower but its last groups.
+
+        Raises:
+            InputError: norms are to stay trainable; they are frozen with their block.
+        """
+        check_norms(freeze_layer_norm=freeze_layer_norm)
         self.need("text")
         lock_groups(self.text_groups(), unlocked_layers)
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from registry_core.errors import InputError
+
 Group = list[nn.Module | nn.Parameter]
 
 
@@ -16,3 +18,16 @@ def lock_groups(groups: Sequence[Group], unlocked: int) -> None:
         for part in group:
             for parameter in [part] if isinstance(part, nn.Parameter) else part.parameters():
                 parameter.requires_grad = trainable
+
+
+def check_norms(*, freeze_layer_norm: bool) -> None:
+    """Refuse to leave norms trainable where they are frozen with their block.
+
+    Raises:
+        InputError: that is asked for.
+    """
+    if not freeze_layer_norm:
+        raise InputError(
+            "freeze_layer_norm=False: in a native text tower the norms are frozen with their block. Nothing was "
+            "frozen. Leave it out; towers of transformers can leave theirs trainable."
+        )

@@ -10,7 +10,7 @@ from registry_core.config import TextConfig
 from registry_core.towers.inputs import check_text, embed_ids
 from registry_core.towers.key_values import Prefix, causal_mask
 from registry_core.towers.layers import BlockOptions, Transformer
-from registry_core.towers.locking import Group, lock_groups
+from registry_core.towers.locking import Group, check_norms, lock_groups
 
 
 class TextLayers(nn.Module):
@@ -169,16 +169,21 @@ class TextTransformer(TextLayers):
 
     def __init__(self, config: TextConfig, embed_dim: int, *, quick_gelu: bool) -> None:
         super().__init__()
+        self.output_tokens = config.output_tokens
         self.add_text_layers(config, embed_dim, quick_gelu=quick_gelu)
 
     def forward(self, text: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        """Ids [N, L] -> feature [N, E]; with tokens [N, L, C] if the config asks for `output_tokens`."""
+        """Ids [N, L] -> feature [N, E]; with tokens [N, L, C] where `output_tokens` is set."""
         feature, tokens = self.encode_tokens(text)
-        return (feature, tokens) if self.text_config.output_tokens else feature
+        return (feature, tokens) if self.output_tokens else feature
 
     def lock(self, unlocked_layers: int = 0, *, freeze_layer_norm: bool = True) -> None:
-        """Freeze the tower but its last groups: embedding, then each block, then the projection."""
-        del freeze_layer_norm  # norms are frozen with their block
+        """Freeze the tower but its last groups: embedding, then each block, then the projection.
+
+        Raises:
+            InputError: norms are to stay trainable; here they are frozen with their block.
+        """
+        check_norms(freeze_layer_norm=freeze_layer_norm)
         lock_groups(self.text_groups(), unlocked_layers)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:

@@ -29,6 +29,9 @@ class VisionTransformer(nn.Module):
         embed_dim: width of the result, E.
         quick_gelu: OpenAI's activation.
 
+    Attributes:
+        output_tokens: whether `forward` returns the patch tokens too; the config's, until it is set.
+
     Raises:
         BuildError: the config is a ResNet's, its patches do not fit its picture, or its poolers do not fit its width.
     """
@@ -50,6 +53,7 @@ class VisionTransformer(nn.Module):
             )
         self.config = config
         self.output_dim = embed_dim
+        self.output_tokens = config.output_tokens
         width, tokens = config.width, self.grid_size[0] * self.grid_size[1] + 1
         options = BlockOptions.of(config, width // config.head_width, quick_gelu=quick_gelu)
         self.conv1 = nn.Conv2d(3, width, self.patch_size, self.patch_size, bias=False)
@@ -141,9 +145,9 @@ class VisionTransformer(nn.Module):
                 return tokens, tokens
 
     def forward(self, image: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        """[N, 3, height, width] -> feature [N, E]; with the patch tokens if the config asks for `output_tokens`."""
+        """[N, 3, height, width] -> feature [N, E]; with the patch tokens where `output_tokens` is set."""
         feature, tokens = self.head(self.transformer(self.embed(image)))
-        return (feature, tokens) if self.config.output_tokens else feature
+        return (feature, tokens) if self.output_tokens else feature
 
     def lock(self, unlocked_groups: int = 0, *, freeze_bn_stats: bool = False) -> None:
         """Freeze the tower but its last groups: embedding, then each block, then the projection."""

@@ -162,3 +162,10 @@ def test_grad_checkpointing_recomputes_the_blocks(text_tower, ids):
 
 def test_names_left_out_of_weight_decay(text_tower):
     assert text_tower().no_weight_decay() == {"positional_embedding"}
+
+
+def test_norms_are_frozen_with_their_block(registry):
+    model = registry.create("tiny", pretrained=False, custom_text=True)
+    for lock in (model.lock_text_tower, registry.create("tiny", pretrained=False).lock_text_tower):
+        with pytest.raises(InputError, match=r"freeze_layer_norm=False: .* with their block\. Nothing was frozen"):
+            lock(1, freeze_layer_norm=False)
