@@ -159,14 +159,26 @@ class Lookup(Catalog):
         Raises:
             ConflictError: two plugins fetch from one scheme.
         """
-        table: dict[str, tuple[Plugin, Fetcher]] = {}
-        for plugin, offered in self._ask_typed("fetchers", Mapping):
-            for scheme, fetcher in offered.items():
-                if scheme in table:
-                    other = table[scheme][0]
-                    raise _conflict(f"The scheme {scheme!r}", [(p, p.location) for p in (other, plugin)], None)
-                table[scheme] = plugin, fetcher
-        return {scheme: fetcher for scheme, (_, fetcher) in table.items()}
+        return self._united("fetchers", "The scheme")
+
+    def public_classes(self) -> dict[str, str]:
+        """Name -> "module:class", of all plugins.
+
+        Raises:
+            ConflictError: two plugins offer a class of one name.
+        """
+        return self._united("public_classes", "The public class")
+
+    def _united(self, hook: str, what: str) -> dict[str, Any]:
+        """The tables that plugins answer a hook with, as one."""
+        table: dict[str, tuple[Plugin, Any]] = {}
+        for plugin, offered in self._ask_typed(hook, Mapping):
+            for key, value in offered.items():
+                if key in table:
+                    other = table[key][0]
+                    raise _conflict(f"{what} {key!r}", [(p, p.location) for p in (other, plugin)], None)
+                table[key] = plugin, value
+        return {key: value for key, (_, value) in table.items()}
 
     def rehearse(self) -> None:
         """Put every question that needs no answer to another, so that plugins which fail at one are known."""
@@ -174,6 +186,7 @@ class Lookup(Catalog):
         self.tags()
         self.descriptions()
         self._ask_typed("fetchers", Mapping)
+        self._ask_typed("public_classes", Mapping)
 
     def broken(self) -> Exception | None:
         """The errors of broken plugins, as one exception to raise from."""

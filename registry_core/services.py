@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from registry_core.aspects import PictureAspects, fault_of
@@ -74,6 +75,27 @@ class Services:
             FetchError: no source gave it.
         """
         return fetch(weights, self.lookup.fetchers(), context or FetchContext(cache_folder(cache_dir)))
+
+    def public_class(self, name: str) -> type | None:
+        """The class that a plugin offers under a name, or None.
+
+        Raises:
+            ConflictError: two plugins offer it.
+            PluginError: it is not where the plugin says.
+        """
+        place = self.lookup.public_classes().get(name)
+        if place is None:
+            return None
+        try:
+            found = resolve_name(place)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise PluginError(
+                f"The public class {name!r} should be {place!r}, and is not there: {error}. Correct the answer to the "
+                "hook public_classes, or install what the module needs."
+            ) from error
+        if not isinstance(found, type):
+            raise PluginError(f"The public class {name!r}, {place!r}, is a {type(found).__name__}, expected a class.")
+        return found
 
     def build(self, config: ModelConfig, tower: str | None) -> nn.Module:
         """The module that a config's owner makes of it."""

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from registry_core import Conversion, LazyTensor, LossOptions, ModelConfig, RawConfig, Weights
 
+REGISTRY_CORE_API = 2
+
 _models = model_table(__package__)
 _tags = tag_table(__package__)
 
@@ -64,3 +66,8 @@ def build_loss(config: CocaConfig, options: LossOptions) -> nn.Module:
     from .loss import CoCaLoss
 
     return CoCaLoss(**own, **options.contrastive())
+
+
+@hookimpl
+def public_classes() -> Mapping[str, str]:
+    return {"CoCa": f"{__package__}.model:CoCa", "CoCaLoss": f"{__package__}.loss:CoCaLoss"}

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from registry_core import Conversion, LazyTensor, ModelConfig, RawConfig, Weights
 
+REGISTRY_CORE_API = 2
+
 _models = model_table(__package__)
 _tags = tag_table(__package__)
 
@@ -55,3 +57,8 @@ def convert_state_dict(config: ModelConfig, trained: ModelConfig, state: Mapping
     from .convert import convert
 
     return convert(config, trained, state)
+
+
+@hookimpl
+def public_classes() -> Mapping[str, str]:
+    return {"CustomTextCLIP": f"{__package__}.model:CustomTextCLIP"}

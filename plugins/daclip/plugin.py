@@ -27,6 +27,8 @@ if TYPE_CHECKING:
         Weights,
     )
 
+REGISTRY_CORE_API = 2
+
 
 @hookimpl
 def derive_models(base: Mapping[str, RawConfig]) -> Mapping[str, str]:
@@ -106,3 +108,8 @@ def post_load(model: nn.Module, report: LoadReport) -> None:
         model.initial_controller()
         if report.left_to_owner:
             model.lock_clip()
+
+
+@hookimpl
+def public_classes() -> Mapping[str, str]:
+    return {"DaCLIP": f"{__package__}.model:DaCLIP", "DaClipLoss": f"{__package__}.loss:DaClipLoss"}
