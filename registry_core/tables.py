@@ -75,6 +75,19 @@ def tag_weights(tag: str, row: Mapping[str, Any]) -> Weights:
     return Weights(tuple(sources), tag, stated, licence=row.get("licence", ""))
 
 
+def tag_row(weights: Weights) -> dict[str, Any]:
+    """The row that `tag_weights` makes these weights of."""
+    row: dict[str, Any] = {}
+    for source in weights.sources:
+        if isinstance(source, HubFile):
+            row["hf_hub"] = f"{source.repo}/{'' if source.filenames == HUB_FILENAMES else source.filenames[0]}"
+        elif isinstance(source, Url):
+            row.update({"url": source.url} | ({"sha256_prefix": source.sha256_prefix} if source.sha256_prefix else {}))
+    row.update(weights.stated.get("preprocess_cfg", {}))
+    row.update({key: value for key, value in weights.stated.items() if key != "preprocess_cfg"})
+    return row | ({"licence": weights.licence} if weights.licence else {})
+
+
 def _rows(package: str, filename: str) -> list[dict[str, Any]]:
     text = files(package).joinpath(filename).read_text(encoding="utf-8")
     return [json.loads(line) for line in text.splitlines() if line.strip()]

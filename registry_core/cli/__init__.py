@@ -11,13 +11,13 @@ import os
 import sys
 from collections.abc import Sequence
 
-from registry_core.cli import cache, classify, models, plugins, save
+from registry_core.cli import cache, classify, models, plugins, run, save
 from registry_core.cli.command import Command
 from registry_core.cli.configs import add_config_option, with_configs
 from registry_core.errors import PluginError, RegistryError
 from registry_core.factory import Registry
 
-_ROOMS = (models, classify, save, cache, plugins)
+_ROOMS = (models, classify, save, cache, plugins, run)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -96,10 +96,10 @@ def make_tokenizer(
     if mode not in MODES:
         raise ConfigError(f"text_cfg.tokenizer_mode={mode!r}: expected 'clips' or none. No tokenizer was made.")
     if config.hf_tokenizer_name is None:
-        return ClipTokenizer(_validated(ClipOptions, options), config.context_length, limit)
+        return ClipTokenizer(validated(ClipOptions, options), config.context_length, limit)
     return HFTokenizer(
         _source(config.hf_tokenizer_name, home),
-        _validated(HFOptions, options),
+        validated(HFOptions, options),
         config.context_length,
         limit,
         mode="clips" if mode else "",
@@ -114,7 +114,12 @@ def _source(name: str, home: Home | None) -> str:
     return str(config.path.parent) if isinstance(config, LocalFile) and has_tokenizer(config.path.parent) else name
 
 
-def _validated(model: type[_Options], options: Mapping[str, Any]) -> _Options:
+def validated(model: type[_Options], options: Mapping[str, Any]) -> _Options:
+    """The options of a kind of tokenizer.
+
+    Raises:
+        ConfigError: an unknown key, or a value of the wrong type.
+    """
     try:
         return model.model_validate(dict(options))
     except ValidationError as error:

@@ -1,0 +1,54 @@
+"""The command about other programs: run."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+from registry_core.cli.command import Adder
+from registry_core.compat import stand_in
+from registry_core.errors import RegistryError
+from registry_core.factory import Registry
+
+
+def add_commands(add: Adder) -> None:
+    """Put the commands of this file on the command line."""
+    run = add("run", _run, "run a program written for open_clip, unchanged, on the registry")
+    run.add_argument("program", help="a command, a .py file, or -m and a module")
+    run.add_argument("arguments", nargs=argparse.REMAINDER, help="of the program")
+    run.add_argument("-m", dest="is_module", action="store_true", help="the program is a module")
+
+
+def _run(registry: Registry, options: argparse.Namespace) -> None:
+    """Run the program to its end; its exit status is the command's."""
+    del registry
+    command = _command(options.program, is_module=options.is_module)
+    done = subprocess.run([*command, *options.arguments], env=environment(), check=False)  # noqa: S603 - that is the job
+    options.exit_status = done.returncode
+
+
+def environment() -> dict[str, str]:
+    """The present one, in which Python takes the layer for open_clip."""
+    paths = [str(Path(stand_in.__file__).parent), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+
+def _command(program: str, *, is_module: bool) -> list[str]:
+    if is_module:
+        return [sys.executable, "-m", program]
+    if program.endswith(".py"):
+        return [sys.executable, program]
+    # The environment's own commands first: it need not be activated.
+    path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
+    found = shutil.which(program, path=path)
+    if found is None:
+        raise RegistryError(
+            f"run: there is no command {program!r} in {sysconfig.get_path('scripts')} or on PATH. Nothing was run. "
+            "Install it into this environment, or give a .py file, or -m and a module."
+        )
+    return [found]

@@ -1,0 +1,133 @@
+"""Tokenizers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from registry_core.errors import OverrideError
+from registry_core.fetch.settings import Settings
+from registry_core.tokenizers import huggingface
+from registry_core.tokenizers.clip_bpe import ClipOptions, ClipTokenizer
+from registry_core.tokenizers.make import validated
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["DEFAULT_CONTEXT_LENGTH", "HFTokenizer", "SimpleTokenizer", "decode", "tokenize"]
+
+DEFAULT_CONTEXT_LENGTH = 77
+
+
+class SimpleTokenizer(ClipTokenizer):
+    """CLIP's tokenizer.
+
+    Args:
+        bpe_path: not taken; the merges are CLIP's.
+        additional_special_tokens: texts that are one token each.
+        context_length: length of each row.
+        clean: lower, whitespace or canonicalize.
+        reduction_mask: how texts that are too long lose tokens: simple, random, shuffle, syntax; empty cuts them off.
+
+    Raises:
+        OverrideError: another vocabulary is asked for, or an option does not validate.
+        BuildError: a library is not installed.
+    """
+
+    def __init__(
+        self,
+        bpe_path: str | None = None,
+        additional_special_tokens: list[str] | None = None,
+        context_length: int | None = DEFAULT_CONTEXT_LENGTH,
+        clean: str = "lower",
+        reduction_mask: str = "",
+    ) -> None:
+        if bpe_path is not None:
+            raise OverrideError(
+                f"bpe_path={bpe_path!r}: this tokenizer has CLIP's merges and no others. No tokenizer was made. Leave "
+                "it out; a model with another vocabulary names it in its config (text_cfg.hf_tokenizer_name)."
+            )
+        options = {
+            "additional_special_tokens": additional_special_tokens,
+            "clean": clean,
+            "reduction_mask": reduction_mask,
+        }
+        super().__init__(validated(ClipOptions, options), context_length or DEFAULT_CONTEXT_LENGTH)
+
+    @classmethod
+    def of(cls, tokenizer: ClipTokenizer) -> SimpleTokenizer:
+        """The same tokenizer under this class."""
+        made = cls.__new__(cls)
+        made.__setstate__(tokenizer.__getstate__())
+        return made
+
+    @property
+    def encoder(self) -> dict[str, int]:
+        """Symbol -> id."""
+        return {symbol: id_ for id_, symbol in enumerate(self._vocabulary.symbols)}
+
+    @property
+    def decoder(self) -> dict[int, str]:
+        """Id -> symbol."""
+        return dict(enumerate(self._vocabulary.symbols))
+
+
+class HFTokenizer(huggingface.HFTokenizer):
+    """A tokenizer of transformers.
+
+    Args:
+        tokenizer_name: a folder, or a repository of the hub.
+        context_length: length of each row.
+        clean: lower, whitespace or canonicalize.
+        strip_sep_token: put zeros in the place of separator tokens.
+        language: of the texts, for tokenizers that mark it.
+        cache_dir: of the hub's files.
+        tokenizer_mode: "clips", or none.
+        **kwargs: for transformers, as far as HFOptions knows them.
+
+    Raises:
+        BuildError, FetchError, ConfigError: see `registry_core.tokenizers.huggingface.HFTokenizer`.
+    """
+
+    def __init__(
+        self,
+        tokenizer_name: str,
+        context_length: int | None = DEFAULT_CONTEXT_LENGTH,
+        clean: str = "whitespace",
+        strip_sep_token: bool = False,
+        language: str | None = None,
+        cache_dir: str | None = None,
+        tokenizer_mode: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        own = {"clean": clean, "strip_sep_token": strip_sep_token, "language": language}
+        super().__init__(
+            str(tokenizer_name),
+            validated(huggingface.HFOptions, {**own, **kwargs}),
+            context_length or DEFAULT_CONTEXT_LENGTH,
+            mode="clips" if tokenizer_mode else "",
+            cache_dir=None if cache_dir is None else Path(cache_dir),
+            offline=bool(Settings.load().offline),
+        )
+
+    def save_pretrained(self, dest: str | Path) -> None:
+        """Write the tokenizer's files into a folder."""
+        self.save(Path(dest))
+
+
+def tokenize(texts: str | list[str], context_length: int = DEFAULT_CONTEXT_LENGTH) -> Tensor:
+    """Texts -> ids [N, context_length], int64, by CLIP's tokenizer."""
+    tokenizer: SimpleTokenizer = __getattr__("_tokenizer")
+    return tokenizer(texts, context_length)
+
+
+def decode(output_ids: Tensor) -> str:
+    """Ids [L] -> their text, with start, end and padding."""
+    tokenizer: SimpleTokenizer = __getattr__("_tokenizer")
+    return tokenizer.decode(output_ids, skip_special_tokens=False)
+
+
+def __getattr__(name: str) -> Any:
+    if name != "_tokenizer":  # programs import it by this name
+        raise AttributeError(f"{__name__} has no {name!r}")
+    return globals().setdefault(name, SimpleTokenizer())
