@@ -16,7 +16,7 @@ else
 READY := $(VENV)/.package
 endif
 
-.PHONY: demo test test-large check format bench clean
+.PHONY: demo test test-large check format bench bench-tokenizer clean
 
 demo: $(READY)
 	$(PYTHON) -P examples/first_model/demo.py
@@ -39,6 +39,9 @@ format: $(READY)
 
 bench: $(READY)
 	$(PYTHON) benchmarks/creation.py
+
+bench-tokenizer: $(READY)
+	$(PYTHON) benchmarks/tokenizer.py
 
 $(VENV)/.environment: pyproject.toml constraints.txt
 	@$(BASE_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

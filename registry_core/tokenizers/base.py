@@ -12,6 +12,8 @@ from registry_core.errors import BuildError, InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
+ID_SIZE = 8  # bytes
+
 
 class Tokenizer(ABC):
     """str | list[str] -> int64 tensor [N, L]. Picklable; printing it says what it does.
@@ -77,15 +79,23 @@ class Tokenizer(ABC):
             )
 
 
-def padded(rows: Iterable[Sequence[int]], length: int) -> Tensor:
-    """Rows of at most `length` ids -> [N, length], int64, filled with zeros."""
+def packed(ids: Sequence[int]) -> bytes:
+    """Ids as the bytes of an int64 tensor."""
+    return array("q", ids).tobytes()
+
+
+def unpacked(ids: bytes) -> list[int]:
+    """What `packed` was given."""
+    return array("q", ids).tolist()
+
+
+def padded(rows: Iterable[bytes], length: int) -> Tensor:
+    """Packed rows of at most `length` ids -> [N, length], int64, filled with zeros."""
     import torch
 
     # Through one buffer: a tensor made of lists costs more than all the rest of tokenising a caption.
-    flat, zeros = array("q"), array("q", bytes(8 * length))
-    for row in rows:
-        flat.extend(row)
-        flat += zeros[len(row) :]
+    size = ID_SIZE * length
+    flat = bytearray().join([row.ljust(size, b"\0") for row in rows])
     if not flat:
         return torch.zeros((0, length), dtype=torch.int64)
     return torch.frombuffer(flat, dtype=torch.int64).view(-1, length)

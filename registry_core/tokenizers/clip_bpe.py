@@ -1,20 +1,22 @@
 """CLIP's byte-pair encoding (Radford et al. 2021, https://arxiv.org/abs/2103.00020; Sennrich et al. 2016).
 
 A text is cleaned, cut at white space, and each piece is cut into words by a pattern that knows no white space; so the
-ids of a piece do not depend on its neighbours and are kept. A piece that is new is merged by the `tokenizers` library.
+ids of a piece do not depend on its neighbours and are kept, as bytes: to join these is all that most texts need. A word
+that is new is merged by the `tokenizers` library.
 """
 
 from __future__ import annotations
 
 import gzip
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Literal
 
 from registry_core.errors import ConfigError
 from registry_core.strict import StrictModel
-from registry_core.tokenizers.base import Tokenizer, missing_library, padded, row_of
+from registry_core.tokenizers.base import ID_SIZE, Tokenizer, missing_library, packed, padded, row_of, unpacked
 from registry_core.tokenizers.cleaning import CLEANERS, Mode, check_libraries
 from registry_core.tokenizers.reduction import REDUCTIONS, Reduction
 
@@ -26,6 +28,8 @@ WORD_END = "</w>"
 # Letters and digits are those of the `regex` library's Unicode tables, as for the published models. It ignores case by
 # Unicode's rules too: 's also finds an apostrophe and a long s.
 WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+# The same for ASCII, which the standard library searches twice as fast.
+ASCII_WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[a-z]+|[0-9]|[^\sa-z0-9]+"
 KEPT_PIECES = 1 << 16
 LONGEST_KEPT = 64  # characters
 
@@ -71,6 +75,7 @@ class ClipTokenizer(Tokenizer):
         self.vocab_size = len(self._vocabulary.symbols)
         self.all_special_ids = list(self._vocabulary.special.values())
         self.sot_token_id, self.eot_token_id = self.all_special_ids[:2]
+        self._start, self._end = packed([self.sot_token_id]), packed([self.eot_token_id])
         self._reduce: Reduction | None = REDUCTIONS[self.options.reduction_mask]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -88,31 +93,26 @@ class ClipTokenizer(Tokenizer):
         return f"ClipTokenizer(context_length={self.context_length}, vocab_size={self.vocab_size}, {how})"
 
     def _tokenise(self, texts: list[str], length: int) -> Tensor:
-        if self._reduce is not None:
-            bodies = self._reduce(texts, self.encode, length - 2)
+        most = length - 2
+        if self._reduce is None:
+            rows = [self._start + self._packed(text, most) + self._end for text in texts]
         else:
-            bodies = [self._encode(text, length) for text in texts]
-        return padded([self._row(body, length) for body in bodies], length)
+            rows = [self._start + packed(ids) + self._end for ids in self._reduce(texts, self.encode, most)]
+        return padded(rows if most >= 0 else [self._end] * len(rows), length)
 
-    def _row(self, body: Sequence[int], length: int) -> list[int]:
-        row = [self.sot_token_id, *body]
-        del row[length - 1 :]
-        row.append(self.eot_token_id)
-        return row
+    def _packed(self, text: str, most: int) -> bytes:
+        """The first ids of a text."""
+        pieces, ids_of, most = self._clean(text), self._vocabulary.ids_of, max(most, 0)
+        if len(pieces) <= most:
+            return ids_of(pieces)[: ID_SIZE * most]
+        ids = ids_of(pieces[:most])
+        if len(ids) < ID_SIZE * most:  # some pieces have no id
+            ids += ids_of(pieces[most:])
+        return ids[: ID_SIZE * most]
 
     def encode(self, text: str) -> list[int]:
         """The ids of one text, as many as it has, without start and end."""
-        return self._encode(text, None)
-
-    def _encode(self, text: str, enough: int | None) -> list[int]:
-        """The ids of a text; `enough` allows to stop where there are as many."""
-        kept, encode = self._vocabulary.kept, self._vocabulary.encode
-        ids: list[int] = []
-        for piece in self._clean(text):
-            ids += kept.get(piece) or encode(piece)
-            if enough is not None and len(ids) >= enough:
-                break
-        return ids
+        return unpacked(self._vocabulary.ids_of(self._clean(text)))
 
     def decode(self, ids: Tensor | Sequence[int], *, skip_special_tokens: bool = True) -> str:
         """The text of one row of ids, as cleaning left it, with a space after each word.
@@ -138,35 +138,66 @@ class Vocabulary:
     Attributes:
         symbols: by id.
         special: whole texts that are one token -> id.
-        kept: piece of a cleaned text -> its ids. Bounded, and shared by all tokenizers of the vocabulary.
+        kept: piece of a cleaned text -> its packed ids: words that are tokens, and a bounded number of pieces seen so
+            far. Shared by all tokenizers of the vocabulary.
     """
 
     def __init__(self, additional_special_tokens: tuple[str, ...]) -> None:
-        regex, self._merger, self._ids, symbols = _base()
+        regex, self._merge, symbols = _base()
         special = [START, END, *additional_special_tokens]
         self.symbols = [*symbols, *special]
         self.special = dict(zip(special, range(len(symbols), len(self.symbols)), strict=True))
-        self.kept: dict[str, tuple[int, ...]] = {}
-        specials = "|".join(map(regex.escape, special))
-        self._words = regex.compile(f"{specials}|{WORDS}", regex.IGNORECASE)
+        every = packed(range(len(self.symbols)))
+        self._each = [every[at : at + ID_SIZE] for at in range(0, len(every), ID_SIZE)]
+        # Merging a word that is a token of its own would lead to that token; tests show it for each.
+        self._whole = {s.removesuffix(WORD_END): self._each[i] for i, s in enumerate(symbols) if s.endswith(WORD_END)}
+        self._whole |= {word: self._each[id_] for word, id_ in self.special.items() if word.isascii()}
+        # Else one of them may be found within any word.
+        self._letters_are_words = not any(map(str.isalpha, special))
+        self.kept: dict[str, bytes] = {}
+        self.forget()
+        any_special = "|".join(map(regex.escape, special))
+        self._words = regex.compile(f"{any_special}|{WORDS}", regex.IGNORECASE).findall
+        self._ascii_words = self._words  # a special token may have letters whose other case is ASCII
+        if any_special.isascii():
+            self._ascii_words = re.compile(f"{any_special}|{ASCII_WORDS}", re.IGNORECASE | re.ASCII).findall
 
-    def encode(self, piece: str) -> tuple[int, ...]:
-        """The ids of a piece, which has no white space."""
-        words = [piece] if piece.isascii() and piece.isalpha() else self._words.findall(piece)
-        ids = tuple([id_ for word in words for id_ in self._encode_word(word)])
+    def forget(self) -> None:
+        """Keep nothing but the words that are tokens."""
+        self.kept.clear()
+        if self._letters_are_words:
+            self.kept.update(item for item in self._whole.items() if item[0].isascii() and item[0].isalpha())
+
+    def ids_of(self, pieces: list[str]) -> bytes:
+        """The packed ids of pieces, which have no white space."""
+        kept = self.kept
+        try:
+            return b"".join(map(kept.__getitem__, pieces))
+        except KeyError:
+            return b"".join([kept.get(piece) or self._learn(piece) for piece in pieces])
+
+    def _learn(self, piece: str) -> bytes:
+        ids = self._encode(piece)
         if len(piece) <= LONGEST_KEPT:
-            if len(self.kept) >= KEPT_PIECES:
-                self.kept.clear()
+            if len(self.kept) >= len(self._whole) + KEPT_PIECES:
+                self.forget()
             self.kept[piece] = ids
         return ids
 
-    def _encode_word(self, word: str) -> list[int]:
+    def _encode(self, piece: str) -> bytes:
+        each, whole, merge = self._each, self._whole, self._merge
+        if not piece.isascii():
+            return b"".join([self._encode_word(word) for word in self._words(piece)])
+        if piece.isalpha() and self._letters_are_words:
+            return b"".join([each[token.id] for token in merge(piece)])
+        return b"".join([whole.get(word) or self._encode_word(word) for word in self._ascii_words(piece)])
+
+    def _encode_word(self, word: str) -> bytes:
         if word in self.special:
-            return [self.special[word]]
-        as_symbols = word.encode().decode("latin-1").translate(_BYTE_SYMBOLS)
-        # Merging a word that is a token of its own would lead to that token; tests show it for each.
-        whole = self._ids.get(as_symbols + WORD_END)
-        return [whole] if whole is not None else [token.id for token in self._merger.tokenize(as_symbols)]
+            return self._each[self.special[word]]
+        if not word.isascii() or not word.isprintable():
+            word = word.encode().decode("latin-1").translate(_BYTE_SYMBOLS)
+        return self._whole.get(word) or b"".join([self._each[token.id] for token in self._merge(word)])
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids; bytes that form no character become U+FFFD."""
@@ -200,8 +231,8 @@ def vocabulary(additional_special_tokens: tuple[str, ...] = ()) -> Vocabulary:
 
 
 @lru_cache
-def _base() -> tuple[Any, Any, dict[str, int], list[str]]:
-    """The regex library, the merger, the ids by symbol and the symbols by id."""
+def _base() -> tuple[Any, Callable[[str], list[Any]], list[str]]:
+    """The regex library, what merges the symbols of a word into tokens, and the symbols by id."""
     try:
         import regex
         from tokenizers.models import BPE
@@ -215,7 +246,8 @@ def _base() -> tuple[Any, Any, dict[str, int], list[str]]:
     singles = [_BYTE_SYMBOLS[byte] for byte in _BYTE_ORDER]
     symbols = [*singles, *(symbol + WORD_END for symbol in singles), *map("".join, merges)]
     ids = {symbol: id_ for id_, symbol in enumerate(symbols)}
-    return regex, BPE(ids, merges, end_of_word_suffix=WORD_END), ids, symbols
+    # Words are kept here, as packed ids.
+    return regex, BPE(ids, merges, end_of_word_suffix=WORD_END, cache_capacity=0).tokenize, symbols
 
 
 # Merges are written in visible characters: each byte that is none in Latin-1 has a substitute from U+0100 on.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import html
 import itertools
+import random
 import string
 import sys
 
 import pytest
-from ftfy import badness, fix_text
+from ftfy import badness, chardata, fix_text
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,8 +19,51 @@ from registry_core.tokenizers.cleaning import CLEANERS, repaired
 NAMED = sorted(set("".join(badness.MOJIBAKE_CATEGORIES.values())) | set("вЂГўВЂРС°×√≈‚Äāβ€®™´") - {"-"})
 
 
+# Characters that some step of ftfy deals with, and what stands beside them in texts.
+SPECIAL = [
+    *"&<>;'\"?\x00\x08\x0b\x1a\x1b\x7f\x81\x85\x9d\r\n\t\xa0\xad\ufeff\ufffc\ufffd\u200b\u2028\u2029\u3000",
+    *"\u02bc\u2018\u2019\u201a\u201c\u201d\u201eﬁﬂŉǆ\ufb05\uff21\uff06\uff1c\uff71\uff9e\uffe9ÃÂœŒ°±€",
+    "\ud83d\ude00", "\ud83d", "\udc00", "\x1b[31m", "\x1b[", "e\u0301", "\u1100\u1161", "&amp;", "&lt;b&gt;",
+    "&eacute;", "&EACUTE;", "&#x92;", "&#195;&#169;", "&Atilde;&copy;", "&amp;Atilde;&amp;copy;", "&rsquo;", "&#8364;",
+    "Ã ", "Â ", "â€™", "Ã©", "вЂ", "a\n", "\r\n",
+]  # fmt: skip
+GOOD = [
+    "é", "à la ", "ü", "ñ", "Š", "’", "“", "…", "–", "привет", "кот ", "日本", "🐱", "שלום", "γάτα", "ąčę", " ", "cat.",
+]  # fmt: skip
+READ_AS = [*chardata.CHARMAP_ENCODINGS, "sloppy-cp874", "cp1256", "cp1258", "utf-16-le", "shift_jis"]
+WRITTEN_AS = ["utf-8", "utf-8", "utf-8", *READ_AS]
+
+
+PAIRS = st.lists(st.tuples(st.sampled_from(WRITTEN_AS), st.sampled_from(READ_AS)), max_size=3)
+
+
+def decoded_wrongly(text, *pairs):
+    for written, read in pairs:
+        text = text.encode(written, "surrogatepass" if written == "utf-8" else "replace").decode(read, "replace")
+    return text
+
+
+def wrongly_decoded(r):
+    """Parts of texts, each written and read in some encodings, among characters that a step deals with."""
+    parts = []
+    for _ in range(r.randint(1, 4)):
+        part = "".join(r.choice(GOOD if r.random() < 0.8 else SPECIAL) for _ in range(r.randint(1, 6)))
+        pairs = [(r.choice(WRITTEN_AS), r.choice(READ_AS)) for _ in range(r.choice([0, 1, 1, 1, 2, 3]))]
+        parts.append(decoded_wrongly(part, *pairs))
+        parts += r.choices(SPECIAL, k=r.choice([0, 0, 1, 2]))
+    return "".join(parts)
+
+
 def in_full(text):
     return html.unescape(html.unescape(fix_text(text)))
+
+
+def short(text):
+    return cleaning._repairs()[0](text)
+
+
+def test_the_installed_ftfy_is_the_one_that_the_short_way_is_known_to_fit():
+    assert isinstance(cleaning._repairs()[0], cleaning._Steps)
 
 
 def test_the_short_way_equals_the_full_one_on_fuzzed_texts(fuzzed):
@@ -27,9 +71,11 @@ def test_the_short_way_equals_the_full_one_on_fuzzed_texts(fuzzed):
     assert [text for text in texts if repaired(text).split() != in_full(text).split()] == []
 
 
-def test_the_short_way_is_often_taken(fuzzed):
-    texts = [text for text in fuzzed(1000, seed=22) if not text.isascii()]
-    assert sum(cleaning._repair().in_short(text) is not None for text in texts) > len(texts) / 4
+@pytest.mark.large
+def test_the_short_way_equals_the_full_one_on_100_000_texts_with_wrongly_decoded_parts():
+    r = random.Random(23)
+    texts = [wrongly_decoded(r) for _ in range(100_000)]
+    assert [text for text in texts if short(text) != fix_text(text)] == []
 
 
 @given(st.text(string.printable, max_size=60))
@@ -47,24 +93,57 @@ def test_what_looks_like_wrong_decoding_is_cleaned_as_in_full(text):
     assert repaired(text).split() == in_full(text).split()
 
 
-def test_the_quick_look_at_wrong_decoding_is_no_less_suspicious_than_ftfy():
-    quick = cleaning._repair().is_bad
-    assert quick is not badness.is_bad, "another ftfy than the one that the quick look is known to fit"
+@pytest.mark.parametrize("written", sorted(set(WRITTEN_AS)))
+def test_every_wrong_pair_of_encodings_is_repaired_as_in_full(written):
+    r = random.Random(written)
+    for read, times in itertools.product(READ_AS, (1, 2)):
+        for _ in range(20):
+            text = "".join(r.choices(GOOD, k=5) + r.choices(SPECIAL, k=r.randint(0, 2)))
+            broken = "It’s " * r.randint(0, 1) + decoded_wrongly(text, *[(written, read)] * times)
+            assert short(broken) == fix_text(broken), repr(broken)
+
+
+@given(st.lists(st.tuples(st.lists(st.sampled_from(GOOD + SPECIAL) | st.characters(), max_size=6), PAIRS), max_size=4))
+def test_texts_with_wrongly_decoded_parts_are_repaired_as_in_full(parts):
+    text = "".join(decoded_wrongly("".join(part), *pairs) for part, pairs in parts)
+    assert short(text) == fix_text(text)
+
+
+@given(
+    st.lists(st.sampled_from([*"<&\n\r\t\u2028 a", "&amp;", "&lt;", "&amp;lt;", "é", "Ã©", "’", "\x1b[0m"])).map(
+        "".join
+    )
+)
+def test_lines_are_repaired_as_in_full(text):
+    assert short(text) == fix_text(text)
+
+
+def test_the_quick_look_at_wrong_decoding_finds_what_ftfy_finds():
+    quick = cleaning._repairs()[0].is_bad
     letters = [*NAMED, *"aZ .?\n_1\xa0ÃÂœéЂ"]
     pairs = map("".join, itertools.product(letters, letters))
     around = (f"{before}{chr(code)}{after}" for code in range(0x80, 0x3000) for before in " a." for after in " a.")
-    for text in itertools.chain(pairs, around):
-        if badness.is_bad(text):
-            assert quick(text), repr(text)
+    sequences = ("ГўВЂВ™a", "ГўВЂВ™ ", "a Ã ", "a\tÂ ", "ØªÙ€", "Ø\xadÙ®", "ВЎР°Р", "Β¡Ξ")
+    for text in itertools.chain(pairs, around, sequences):
+        bad = badness.is_bad(text)
+        assert bool(quick(text)) == bad, repr(text)
+        assert bool(quick(f"a cat Sur la plage é {text}")) == badness.is_bad(f"a cat Sur la plage é {text}"), repr(text)
 
 
-def test_an_unknown_ftfy_is_asked_about_each_text(monkeypatch):
-    monkeypatch.setattr(cleaning, "_KNOWN_BADNESS", "of another release")
-    cleaning._repair.cache_clear()
+@given(st.text(st.sampled_from([*NAMED, *"aZ .,?!\xa0éЂÃÂ"]), max_size=30))
+def test_the_quick_look_agrees_with_ftfy_in_longer_texts(text):
+    assert bool(cleaning._repairs()[0].is_bad(text)) == badness.is_bad(text)
+
+
+@pytest.mark.parametrize("name", ["_KNOWN_BADNESS", "_KNOWN_RELEASE"])
+def test_an_unknown_ftfy_is_asked_about_each_text(monkeypatch, name):
+    monkeypatch.setattr(cleaning, name, "of another release")
+    cleaning._repairs.cache_clear()
     try:
-        assert cleaning._repair().is_bad is badness.is_bad
+        assert cleaning._repairs() == (fix_text, fix_text)
+        assert repaired("cafÃ© &amp;lt; \uff21") == "café < A"
     finally:
-        cleaning._repair.cache_clear()
+        cleaning._repairs.cache_clear()
 
 
 def test_every_character_alone_is_cleaned_as_in_full():

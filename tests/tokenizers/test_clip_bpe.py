@@ -85,14 +85,14 @@ class TestDecode:
 
 class TestVocabulary:
     def test_merging_a_word_that_is_a_token_gives_that_token(self):
-        _, merger, ids, _ = clip_bpe._base()
-        words = [symbol for symbol in ids if symbol.endswith("</w>")]
-        merged = {word: [token.id for token in merger.tokenize(word.removesuffix("</w>"))] for word in words}
-        assert [word for word in words if merged[word] != [ids[word]]] == []
+        _, merge, symbols = clip_bpe._base()
+        words = {symbol: id_ for id_, symbol in enumerate(symbols) if symbol.endswith("</w>")}
+        merged = {word: [token.id for token in merge(word.removesuffix("</w>"))] for word in words}
+        assert [word for word, id_ in words.items() if merged[word] != [id_]] == []
 
     def test_no_two_merges_make_the_same_token(self):
-        *_, ids, symbols = clip_bpe._base()
-        assert len(ids) == len(symbols) == 49406
+        *_, symbols = clip_bpe._base()
+        assert len(set(symbols)) == len(symbols) == 49406
 
     def test_pieces_without_a_word_do_not_count_as_length(self):
         # U+0345 is no letter, and its upper case is: the pattern, which ignores case, has no place for it.
@@ -103,9 +103,9 @@ class TestVocabulary:
         monkeypatch.setattr(clip_bpe, "KEPT_PIECES", 10)
         fresh = Vocabulary(())
         for index in range(100):
-            fresh.encode(f"piece{index}")
-        fresh.encode("x" * 10_000)
-        assert len(fresh.kept) <= 10
+            fresh.ids_of([f"piece{index}"])
+        fresh.ids_of(["x" * 10_000])
+        assert len(fresh.kept) <= len(fresh.symbols) + 10
         assert max(map(len, fresh.kept)) < 100
 
     def test_threads_agree(self, fuzzed, monkeypatch):
@@ -123,6 +123,17 @@ class TestVocabulary:
     def test_special_tokens_that_no_text_can_hold_are_refused(self, tokens):
         with pytest.raises(ConfigError, match="each must be a text of its own, without white space"):
             ClipTokenizer(ClipOptions(additional_special_tokens=tokens))
+
+    def test_a_special_token_of_letters_is_found_within_words(self):
+        special = ClipTokenizer(ClipOptions(additional_special_tokens=["mask", "\u017feal", "né"]))
+        assert special.encode("masks") == [49408, *special.encode("s")]
+        assert special.encode("mask, né") == [49408, *special.encode(","), 49410]
+        assert special.encode("seals") == [*special.encode("seal"), *special.encode("s")]
+
+    def test_every_pair_of_ascii_characters_is_cut_into_words_as_by_the_unicode_pattern(self):
+        fresh = Vocabulary(("<a>",))
+        pieces = [chr(a) + chr(b) + end for a in range(128) for b in range(128) for end in ("", "s", "'Ll", "<a>")]
+        assert [piece for piece in pieces if fresh._ascii_words(piece) != fresh._words(piece)] == []
 
     def test_special_tokens_are_no_patterns(self):
         special = ClipTokenizer(ClipOptions(additional_special_tokens=["<|mask|>"]))
@@ -150,7 +161,7 @@ class TestObject:
     def test_a_missing_library_is_named_with_the_command_that_brings_it(self, monkeypatch, library, need):
         from registry_core.tokenizers import cleaning
 
-        for cached in (clip_bpe._base, clip_bpe.vocabulary, cleaning._repair):
+        for cached in (clip_bpe._base, clip_bpe.vocabulary, cleaning._repairs):
             cached.cache_clear()
         for name in [name for name in sys.modules if name.partition(".")[0] == library]:
             monkeypatch.delitem(sys.modules, name)

@@ -1,0 +1,156 @@
+"""Captions of many kinds, made up: the same ones for the same random numbers.
+
+The words of each language are stems with endings, so that new ones keep coming. No text is taken from anywhere.
+"""
+
+from __future__ import annotations
+
+import html.entities
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+import ftfy.bad_codecs  # the encodings by which ftfy explains texts that were decoded wrongly
+
+ftfy.bad_codecs.ok()
+
+WORDS = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
+COMMON, EMOJI = WORDS["common"].split(), WORDS["emoji"].split()
+SYLLABLES = {part: letters.split() for part, letters in WORDS["syllables"].items()}
+ENTITIES = [f"&{name}" for name in sorted(html.entities.html5) if name.endswith(";")]
+CONTROLS = ["\x00", "\x07", "\x1b[31m", "\x1b[0m", "\x7f", "\ufeff", "\t", "\n", "\r\n", "\u2028", "\x0b", "\u200b"]
+
+
+def common(r: Random) -> str:
+    """Words that every captioner uses, in a new sentence."""
+    return sentence(r, lambda: r.choice(COMMON))
+
+
+def made_up(r: Random) -> str:
+    """Words that nobody uses."""
+    return sentence(r, lambda: "".join(syllable(r) for _ in range(r.choice([1, 2, 2, 3, 3]))))
+
+
+def syllable(r: Random) -> str:
+    last = r.choice(SYLLABLES["last"]) if r.random() < 0.5 else ""  # noqa: PLR2004
+    return r.choice(SYLLABLES["first"]) + r.choice(SYLLABLES["middle"]) + last
+
+
+def letters(r: Random) -> str:
+    """Letters at random: as many merges as there can be."""
+    return sentence(r, lambda: "".join(r.choices("abcdefghijklmnopqrstuvwxyz", k=r.randint(3, 12))))
+
+
+def mixed(r: Random) -> str:
+    """Mostly common words, and one in five that is made up, a name or a number."""
+    return sentence(
+        r,
+        lambda: (
+            r.choice(COMMON)
+            if r.random() < 0.8  # noqa: PLR2004
+            else r.choice([made_up(r).split()[0].title(), str(r.randrange(3000)), f"({r.choice(COMMON)})", "#1", "50%"])
+        ),
+    )
+
+
+def language(name: str) -> Callable[[Random], str]:
+    """Sentences of a language's stems, endings and small words."""
+    stems, endings, small = (WORDS["languages"][name][part].split() for part in ("stems", "endings", "small"))
+    return lambda r: sentence(
+        r,
+        lambda: r.choice(small) if r.random() < 0.3 else r.choice(stems) + r.choice(endings),  # noqa: PLR2004
+    )
+
+
+def chinese(r: Random) -> str:
+    """Clauses without spaces between words."""
+    signs = WORDS["chinese"]
+    characters = signs["characters"].replace("\n", "")
+    clauses = ("".join(r.choices(characters, k=r.randint(4, 12))) for _ in range(r.randint(1, 3)))
+    return signs["comma"].join(clauses) + signs["end"]
+
+
+def emoji(r: Random) -> str:
+    """A caption with pictures in it."""
+    words = common(r).split()
+    for _ in range(r.randint(1, 4)):
+        words.insert(r.randint(0, len(words)), r.choice(EMOJI))
+    return " ".join(words)
+
+
+def entities(r: Random) -> str:
+    """A caption with HTML entities, some of them of entities."""
+    words = mixed(r).split()
+    for _ in range(r.randint(1, 4)):
+        entity = r.choice(
+            ["&amp;", "&quot;", "&#39;", "&nbsp;", "&eacute;", r.choice(ENTITIES), f"&#{r.randrange(400)};"]
+        )
+        words.insert(r.randint(0, len(words)), entity.replace("&", "&amp;") if r.random() < 0.2 else entity)  # noqa: PLR2004
+    return " ".join(words)
+
+
+def controls(r: Random) -> str:
+    """A caption with what no caption should have."""
+    words = mixed(r).split()
+    for _ in range(r.randint(1, 3)):
+        words.insert(r.randint(0, len(words)), r.choice(CONTROLS))
+    return " ".join(words)
+
+
+def quoted(r: Random) -> str:
+    """A caption with typographic signs beyond ASCII."""
+    words = mixed(r).split()
+    for _ in range(r.randint(1, 3)):
+        place = r.randrange(len(words))
+        words[place] = r.choice(["\u201c{}\u201d", "{}\u2019s", "\u2018{}\u2019", "{} \u2013", "{}\u2026"]).format(
+            words[place]
+        )
+    return " ".join(words)
+
+
+def wrongly(make: Callable[[Random], str], *encodings: str) -> Callable[[Random], str]:
+    """Texts written as UTF-8 and read as something else, once for each encoding."""
+
+    def broken(r: Random) -> str:
+        text = make(r)
+        for encoding in encodings:
+            text = text.encode().decode(encoding)
+        return text
+
+    return broken
+
+
+def sentence(r: Random, word: Callable[[], str]) -> str:
+    """Six to sixteen words."""
+    text = " ".join(word() for _ in range(r.randint(6, 16)))
+    return text[0].upper() + text[1:] + r.choice(["", ".", "!"])
+
+
+ASCII: dict[str, Callable[[Random], str]] = {
+    "common words": common,
+    "common words, some names and numbers": mixed,
+    "words never seen": made_up,
+    "random letters": letters,
+}
+OTHERS: dict[str, Callable[[Random], str]] = {
+    **{name: language(name) for name in WORDS["languages"]},
+    "Chinese": chinese,
+    "typographic quotes": quoted,
+    "emoji": emoji,
+    "entities": entities,
+    "controls": controls,
+}
+MOJIBAKE: dict[str, Callable[[Random], str]] = {
+    "quotes as cp1252": wrongly(quoted, "sloppy-windows-1252"),
+    "French as cp1252": wrongly(language("French"), "sloppy-windows-1252"),
+    "French as Latin-1": wrongly(language("French"), "latin-1"),
+    "French as Mac Roman": wrongly(language("French"), "macroman"),
+    "French as cp437": wrongly(language("French"), "cp437"),
+    "French as cp1252, twice": wrongly(language("French"), "sloppy-windows-1252", "sloppy-windows-1252"),
+    "Russian as cp1252": wrongly(language("Russian"), "sloppy-windows-1252"),
+    "Russian as cp1251": wrongly(language("Russian"), "sloppy-windows-1251"),
+    "Chinese as cp1252": wrongly(chinese, "sloppy-windows-1252"),
+    "Vietnamese as Latin-1": wrongly(language("Vietnamese"), "latin-1"),
+    "emoji as cp1252": wrongly(emoji, "sloppy-windows-1252"),
+}
