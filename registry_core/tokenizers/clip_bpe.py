@@ -154,6 +154,7 @@ class Vocabulary:
         self._whole |= {word: self._each[id_] for word, id_ in self.special.items() if word.isascii()}
         # Else one of them may be found within any word.
         self._letters_are_words = not any(map(str.isalpha, special))
+        self._has_no_other_special = not additional_special_tokens
         self.kept: dict[str, bytes] = {}
         self.forget()
         any_special = "|".join(map(regex.escape, special))
@@ -190,6 +191,12 @@ class Vocabulary:
             return b"".join([self._encode_word(word) for word in self._words(piece)])
         if piece.isalpha() and self._letters_are_words:
             return b"".join([each[token.id] for token in merge(piece)])
+        if self._has_no_other_special:  # what numbers and the ends of sentences are cut into, without a pattern
+            if piece.isdigit():
+                return b"".join([whole[digit] for digit in piece])
+            word, mark = piece[:-1], piece[-1]
+            if word.isalpha() and not mark.isalnum():
+                return (self.kept.get(word) or self._learn(word)) + whole[mark]
         return b"".join([whole.get(word) or self._encode_word(word) for word in self._ascii_words(piece)])
 
     def _encode_word(self, word: str) -> bytes:

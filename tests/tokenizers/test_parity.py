@@ -88,3 +88,19 @@ def test_the_clips_mode_equals_open_clips(word_pieces, fuzzed, length):
     mine = HFTokenizer(word_pieces, context_length=length, mode="clips")
     theirs = reference.HFTokenizer(word_pieces, context_length=length, tokenizer_mode="clips")
     assert torch.equal(mine(texts), theirs(texts))
+
+
+@pytest.mark.parametrize("special", [None, ["cat."], ["16"], ["<mask>"], ["dog", "!"]])
+def test_numbers_and_the_ends_of_sentences(special):
+    theirs = reference.SimpleTokenizer(additional_special_tokens=special)
+    ours = ClipTokenizer(ClipOptions(additional_special_tokens=special))
+    texts = [
+        "a cat.",
+        "A dog!",
+        "1688 cats, 16 dogs.",
+        "it's 2's cat..",
+        "<mask>. cat.!",
+        "x' 1a a1 1! 's. don't",
+        "22.5% _a a_",
+    ]
+    assert torch.equal(ours(texts), theirs(texts))
