@@ -75,7 +75,7 @@ class AttentionPool2d(nn.Module):
 
     def __init__(self, grid: tuple[int, int], width: int, heads: int, embed_dim: int) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads = self.num_heads = heads
         self.positional_embedding = nn.Parameter(torch.empty(grid[0] * grid[1] + 1, width))
         self.k_proj = nn.Linear(width, width)
         self.q_proj = nn.Linear(width, width)
