@@ -104,7 +104,7 @@ class Attention(nn.Module):
     Names and initial distributions are those of torch.nn.MultiheadAttention, which the published models used.
 
     Attributes:
-        heads, num_heads: how many heads.
+        num_heads: how many heads; it holds when it is set.
         head_dim: width of one.
         embed_dim: width of all, C.
     """
@@ -113,7 +113,7 @@ class Attention(nn.Module):
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        self.heads = self.num_heads = heads
+        self.num_heads = heads
         self.embed_dim, self.head_dim = width, width // heads
         self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
         self.in_proj_bias = nn.Parameter(torch.empty(3 * width))
@@ -135,7 +135,9 @@ class Attention(nn.Module):
         """
         batch, length, width = x.shape
         projected = F.linear(x, self.in_proj_weight, self.in_proj_bias)  # [N, L, 3C]
-        query, key, value = projected.view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # [N, H, L, D] each
+        query, key, value = projected.view(batch, length, 3, self.num_heads, -1).permute(
+            2, 0, 3, 1, 4
+        )  # [N, H, L, D] each
         if seen is not None:
             key, value = seen.extend(key, value)
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal and mask is None)

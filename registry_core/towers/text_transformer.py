@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from registry_core.config import TextConfig
-from registry_core.towers.inputs import check_text, embed_ids
+from registry_core.towers.inputs import check_text, embed_ids, unknown_pooling
 from registry_core.towers.key_values import Prefix, causal_mask
 from registry_core.towers.layers import BlockOptions, Transformer
 from registry_core.towers.locking import Group, check_norms, lock_groups
@@ -37,7 +37,8 @@ class TextLayers(nn.Module):
         self.text_config = config
         self.context_length = config.context_length
         self.vocab_size = config.vocab_size
-        self.pool_type, self.eos_id = config.pool_type, config.eos_id
+        self.pool_type: str = config.pool_type
+        self.eos_id = config.eos_id
         options = BlockOptions.of(config, config.heads, quick_gelu=quick_gelu)
         if not self.embedding_first:
             self.transformer = Transformer(options, config.layers)
@@ -165,6 +166,8 @@ class TextLayers(nn.Module):
                 return x[:, -1]
             case "none":
                 return x
+            case other:
+                raise unknown_pooling(other, TextConfig)
 
     def _project(self, pooled: Tensor) -> Tensor:
         if self.text_projection is None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from registry_core.config import VisionConfig, as_pair
 from registry_core.errors import BuildError
 from registry_core.towers.cross_attention import AttentionalPooler
-from registry_core.towers.inputs import check_image
+from registry_core.towers.inputs import check_image, unknown_pooling
 from registry_core.towers.layers import BlockOptions, LayerNorm, Transformer
 from registry_core.towers.locking import Group, lock_groups
 from registry_core.towers.patch_dropout import PatchDropout
@@ -55,7 +55,8 @@ class VisionTransformer(nn.Module):
         self.config = config
         self.output_dim = embed_dim
         self.output_tokens = config.output_tokens
-        self.pool_type, self.final_ln_after_pool = config.pool_type, config.final_ln_after_pool
+        self.pool_type: str = config.pool_type
+        self.final_ln_after_pool = config.final_ln_after_pool
         width, tokens = config.width, self.grid_size[0] * self.grid_size[1] + 1
         options = BlockOptions.of(config, width // config.head_width, quick_gelu=quick_gelu)
         self.conv1 = nn.Conv2d(3, width, self.patch_size, self.patch_size, bias=False)
@@ -148,6 +149,8 @@ class VisionTransformer(nn.Module):
                 return tokens[:, 1:].mean(dim=1), tokens[:, 1:]
             case "none":
                 return tokens, tokens
+            case other:
+                raise unknown_pooling(other, VisionConfig)
 
     def forward(self, image: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """[N, 3, height, width] -> feature [N, E]; with the patch tokens where `output_tokens` is set."""
