@@ -15,6 +15,8 @@ from torchvision.datasets import ImageFolder
 
 from registry_core import InputError
 from registry_core.compat import open_clip as layer
+from registry_core.config import HFTextConfig
+from registry_core.towers.hf_text import HFTextTower
 
 pytestmark = [pytest.mark.parity, pytest.mark.usefixtures("known")]
 
@@ -193,6 +195,23 @@ def test_nothing_random_is_disturbed(weights):
     layer.get_tokenizer("little-vit")("a cat")
     assert states() == before
     assert torch.get_default_dtype() == torch.float32
+
+
+def test_tokens_of_a_transformers_tower_where_they_are_asked_for():
+    pytest.importorskip("transformers")
+    shape = {
+        "model_type": "bert", "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "intermediate_size": 64, "vocab_size": 50,
+    }  # fmt: skip
+    text = {"hf_model_name": "mine", "hf_model_config": shape, "hf_pooler_type": "mean_pooler", "hf_proj_type": "mlp"}
+    tower = HFTextTower(HFTextConfig(**text), 24).eval()
+    ids = torch.randint(1, 50, (2, 6))
+    with torch.no_grad():
+        feature = tower(ids)
+        tower.output_tokens = True
+        again, tokens = tower(ids)
+    assert torch.equal(feature, again)
+    assert tokens.shape == (2, 6, 32)
 
 
 def test_a_pooling_that_there_is_not_is_refused(weights, images):

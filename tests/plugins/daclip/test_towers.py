@@ -103,18 +103,18 @@ def test_only_the_sides_own_bytes_are_read(registry, golden, tmp_path, monkeypat
     path = tmp_path / "clip.safetensors"
     save_file(torch.load(golden / "daclip_tiny_clip.pt", weights_only=True), path)
     reads = []
-    preadv, bytes_at = read_module.os.preadv, file_module.CheckpointFile.bytes_at
+    preadv, read_into = read_module.os.preadv, file_module.CheckpointFile.read_into
 
     def noted_preadv(descriptor, buffers, offset):
         reads.append((offset, offset + sum(len(b) for b in buffers)))
         return preadv(descriptor, buffers, offset)
 
-    def noted_bytes_at(self, offset, size):
-        reads.append((offset, offset + size))
-        return bytes_at(self, offset, size)
+    def noted_read_into(self, target, offset):
+        reads.append((offset, offset + len(target)))
+        return read_into(self, target, offset)
 
     monkeypatch.setattr(read_module.os, "preadv", noted_preadv)
-    monkeypatch.setattr(file_module.CheckpointFile, "bytes_at", noted_bytes_at)
+    monkeypatch.setattr(file_module.CheckpointFile, "read_into", noted_read_into)
     registry.create("daclip_tiny", path, tower=tower)
 
     spans = stored_spans(path)
