@@ -31,6 +31,24 @@ class CLIP(ContrastiveModel, TextLayers):
         """Token ids [N, L] -> features [N, E]."""
         return self.encode_tokens(text)[0]
 
+    @property
+    def text_pool_type(self) -> str:
+        """Which token stands for the text; the config's, until it is set."""
+        return self.pool_type
+
+    @text_pool_type.setter
+    def text_pool_type(self, pool_type: str) -> None:
+        self.pool_type = pool_type
+
+    @property
+    def text_eos_id(self) -> int:
+        """The id whose token that is with `text_pool_type="eos"`; the config's, until it is set."""
+        return self.eos_id
+
+    @text_eos_id.setter
+    def text_eos_id(self, eos_id: int) -> None:
+        self.eos_id = eos_id
+
     def lock_text_tower(self, unlocked_layers: int = 0, freeze_layer_norm: bool = True) -> None:
         """Freeze the text tower but its last groups.
 

@@ -39,12 +39,28 @@ class InferenceTransform:
 
     @property
     def transforms(self) -> tuple[Callable[[Any], Any], ...]:
-        """The steps, as a torchvision Compose has them: fit, convert to RGB, to tensor, normalise."""
+        """The steps, as a torchvision Compose has them: fit, convert to RGB, to tensor, normalise.
+
+        Fitting is torchvision's Resize and CenterCrop where these do it, Resize alone for `squash`, and else a Fit.
+        """
         torchvision_functional()  # first: it says what to install
         from torchvision.transforms import Normalize, ToTensor
 
         normalize = Normalize(self.config.mean, self.config.std)
-        return (Fit(self.config, self.size), ToRGB(), ToTensor(), normalize)
+        return (*self._fitting(), ToRGB(), ToTensor(), normalize)
+
+    def _fitting(self) -> list[Callable[[Any], Any]]:
+        from torchvision.transforms import CenterCrop
+
+        from registry_core.preprocess.steps import ResizePicture
+
+        height, width = self.size
+        mode = _mode(torchvision_functional(), self.config)
+        if self.config.resize_mode == "squash":
+            return [ResizePicture([height, width], mode)]
+        if self.config.resize_mode == "shortest" and height == width:
+            return [ResizePicture(height, mode), CenterCrop([height, width])]
+        return [Fit(self.config, self.size)]
 
     def __repr__(self) -> str:
         height, width = self.size

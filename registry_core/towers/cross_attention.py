@@ -32,7 +32,7 @@ class CrossAttention(nn.Module):
 
     def __init__(self, width: int, heads: int, other: int) -> None:
         super().__init__()
-        self.heads = heads
+        self.num_heads = heads
         self.packed = width == other
         if self.packed:
             self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
@@ -59,7 +59,7 @@ class CrossAttention(nn.Module):
         _, *weights = self._weights()
         _, *biases = self.in_proj_bias.chunk(3)
         key, value = (
-            F.linear(context, weight, bias).view(*context.shape[:2], self.heads, -1).transpose(1, 2)
+            F.linear(context, weight, bias).view(*context.shape[:2], self.num_heads, -1).transpose(1, 2)
             for weight, bias in zip(weights, biases, strict=True)
         )
         return key, value
@@ -72,7 +72,7 @@ class CrossAttention(nn.Module):
         key, value = keys
         query = F.linear(x, self._weights()[0], self.in_proj_bias.chunk(3)[0])
         # Rows that share their keys are so many more queries to them: nothing is copied.
-        query = query.reshape(key.shape[0], -1, self.heads, x.shape[-1] // self.heads).transpose(1, 2)
+        query = query.reshape(key.shape[0], -1, self.num_heads, x.shape[-1] // self.num_heads).transpose(1, 2)
         mixed = F.scaled_dot_product_attention(query, key, value)
         result: Tensor = self.out_proj(mixed.transpose(1, 2).reshape(x.shape))
         return result

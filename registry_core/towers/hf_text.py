@@ -85,6 +85,7 @@ class HFTextTower(nn.Module):
         super().__init__()
         self.config = config
         self.output_dim = embed_dim
+        self.output_tokens = config.output_tokens
         self.context_length = config.context_length
         shape = shape_of(config)
         model_type = shape["model_type"]
@@ -106,7 +107,7 @@ class HFTextTower(nn.Module):
     def forward(self, text: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Ids [N, L], int64, padded with the model's padding id -> feature [N, E].
 
-        With `output_tokens` in the config also the tokens [N, L, C], without the first where that one is the feature.
+        Where `output_tokens` is set also the tokens [N, L, C], without the first where that one is the feature.
         """
         mask = (text != self.pad_id).long()
         output = embed_ids(lambda ids: self.transformer(input_ids=ids, attention_mask=mask), text, self.vocab_size)
@@ -114,7 +115,7 @@ class HFTextTower(nn.Module):
         learnt = getattr(output, "pooler_output", None) if self.pooler_type == "cls_pooler" else None
         feature: Tensor = self.proj(_POOLERS[self.pooler_type](states, mask) if learnt is None else learnt)
         tokens = states[:, 1:] if self.pooler_type == "cls_pooler" else states
-        return (feature, tokens) if self.config.output_tokens else feature
+        return (feature, tokens) if self.output_tokens else feature
 
     def lock(self, unlocked_layers: int = 0, *, freeze_layer_norm: bool = True) -> None:
         """Freeze the encoder but its last layers; the projection stays trainable.

@@ -7,12 +7,15 @@ that has no embedding; only then is it looked for.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar, get_args
 
 import torch
 from torch import Tensor
 
 from registry_core.errors import InputError
+
+if TYPE_CHECKING:
+    from registry_core.config import TextConfig, VisionConfig
 
 _States = TypeVar("_States")
 _ID_TYPES = (torch.int64, torch.int32)
@@ -47,6 +50,14 @@ def check_text(text: Tensor, context_length: int) -> None:
             f"The text tower takes token ids of type int64 or int32, got {text.dtype}. "
             "`registry.tokenizer(model)` makes such ids."
         )
+
+
+def unknown_pooling(pool_type: str, config: type[VisionConfig | TextConfig]) -> InputError:
+    """What to say of a `pool_type` that was set on a tower and that no config could have."""
+    known = get_args(config.model_fields["pool_type"].annotation)
+    return InputError(
+        f"pool_type={pool_type!r} was set on a tower; expected one of {', '.join(known)}. Nothing was computed."
+    )
 
 
 def embed_ids(embed: Callable[[Tensor], _States], text: Tensor, vocab_size: int) -> _States:

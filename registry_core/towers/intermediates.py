@@ -61,7 +61,7 @@ def image_intermediates(tower: nn.Module, image: Tensor, options: IntermediateOp
 
 @image_intermediates.register
 def _vit(tower: VisionTransformer, image: Tensor, options: IntermediateOptions) -> Outputs:
-    blocks = [_block(tower.transformer.run_block, index) for index in range(tower.transformer.layers)]
+    blocks = [_block(tower.transformer.run_block, index) for index in range(len(tower.transformer.resblocks))]
     tokens, found = _run(blocks, tower.embed(image), options)
     if options.normalize:
         found = [tower.ln_post(output) for output in found]
@@ -109,7 +109,7 @@ def text_intermediates(side: nn.Module, text: Tensor, options: IntermediateOptio
 def _text(side: TextLayers, text: Tensor, options: IntermediateOptions) -> Outputs:
     x, mask = side.prepare(text)
     run = side.transformer.run_block
-    blocks = [_block(run, index, causal=side.causal, mask=mask) for index in range(side.transformer.layers)]
+    blocks = [_block(run, index, causal=side.causal, mask=mask) for index in range(len(side.transformer.resblocks))]
     tokens, found = _run(blocks, x, options)
     if options.normalize:
         found = [side.ln_final(output) for output in found]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from registry_core.config import ActivationOptions, NormOptions, TextConfig, VisionConfig
 from registry_core.towers.key_values import KeyValues, Prefix
+from registry_core.towers.masks import from_torch
 
 
 class LayerNorm(nn.LayerNorm):
@@ -50,27 +52,6 @@ class LayerScale(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Scale the last dimension of `x` [..., C]."""
         return x * self.gamma.to(x.dtype)  # else a float32 scale would widen what half-precision layers take
-
-
-class PatchDropout(nn.Module):
-    """Drops a share of the patch tokens in training (Li et al. 2022, https://arxiv.org/abs/2212.00794).
-
-    Args:
-        share: of the patches to drop, 0 to 1; the class token is always kept.
-    """
-
-    def __init__(self, share: float) -> None:
-        super().__init__()
-        self.share = share
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[N, 1 + L, C] -> [N, 1 + kept, C] in training, unchanged in evaluation."""
-        if not self.training or self.share == 0:
-            return x
-        patches = x[:, 1:]
-        kept = max(1, int(patches.shape[1] * (1 - self.share)))
-        order = torch.rand(patches.shape[:2], device=x.device).topk(kept, dim=1).indices
-        return torch.cat([x[:, :1], patches.gather(1, order[..., None].expand(-1, -1, x.shape[-1]))], dim=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +102,19 @@ class Attention(nn.Module):
     """Multi-head self-attention with one projection for queries, keys and values.
 
     Names and initial distributions are those of torch.nn.MultiheadAttention, which the published models used.
+
+    Attributes:
+        num_heads: how many heads; it holds when it is set.
+        head_dim: width of one.
+        embed_dim: width of all, C.
     """
 
     low_precision_parameters = ("in_proj_weight", "in_proj_bias")
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        self.heads = heads
+        self.num_heads = heads
+        self.embed_dim, self.head_dim = width, width // heads
         self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
         self.in_proj_bias = nn.Parameter(torch.empty(3 * width))
         self.out_proj = nn.Linear(width, width)
@@ -148,7 +135,9 @@ class Attention(nn.Module):
         """
         batch, length, width = x.shape
         projected = F.linear(x, self.in_proj_weight, self.in_proj_bias)  # [N, L, 3C]
-        query, key, value = projected.view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # [N, H, L, D] each
+        query, key, value = projected.view(batch, length, 3, self.num_heads, -1).permute(
+            2, 0, 3, 1, 4
+        )  # [N, H, L, D] each
         if seen is not None:
             key, value = seen.extend(key, value)
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal and mask is None)
@@ -169,9 +158,17 @@ class ResidualAttentionBlock(nn.Module):
         self.ls_2 = options.layer_scale()
 
     def forward(
-        self, x: Tensor, *, causal: bool = False, mask: Tensor | None = None, seen: KeyValues | None = None
+        self,
+        x: Tensor,
+        *,
+        causal: bool = False,
+        mask: Tensor | None = None,
+        seen: KeyValues | None = None,
+        attn_mask: Tensor | None = None,
     ) -> Tensor:
-        """[N, L, C] -> [N, L, C]; the options are the attention's."""
+        """[N, L, C] -> [N, L, C]; the options are the attention's, and `attn_mask` is a mask in torch's form."""
+        if attn_mask is not None:
+            mask = from_torch(attn_mask, x)
         attended: Tensor = x + self.ls_1(self.attn(self.ln_1(x), causal=causal, mask=mask, seen=seen))
         result: Tensor = attended + self.ls_2(self.mlp(self.ln_2(attended)))
         return result
@@ -181,7 +178,8 @@ class Transformer(nn.Module):
     """A stack of residual blocks.
 
     Attributes:
-        resblocks: the blocks, first to last.
+        resblocks: the blocks, first to last; they may be exchanged, wrapped or shortened.
+        batch_first: true; tokens are [N, L, C].
         grad_checkpointing: recompute the blocks in the backward pass instead of keeping their activations.
     """
 
@@ -189,6 +187,7 @@ class Transformer(nn.Module):
         super().__init__()
         self.width = options.width
         self.layers = layers
+        self.batch_first = True
         self.grad_checkpointing = False
         self.resblocks = nn.ModuleList(ResidualAttentionBlock(options) for _ in range(layers))
 
@@ -199,7 +198,13 @@ class Transformer(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """The dtype that the blocks compute in."""
-        return self.blocks()[0].attn.out_proj.weight.dtype
+        attention = (module for block in self.resblocks for module in block.modules() if isinstance(module, Attention))
+        first = next(attention, None)
+        return next(self.parameters()).dtype if first is None else first.in_proj_weight.dtype
+
+    def get_cast_dtype(self) -> torch.dtype:
+        """The same, under the name that programs for CLIP call."""
+        return self.dtype
 
     def reset_for_text(self) -> None:
         """Initial values of the text tower; the image tower keeps torch's own."""
@@ -220,24 +225,37 @@ class Transformer(nn.Module):
         prefix: Prefix | None = None,
     ) -> Tensor:
         """One block on `x` [N, L, C]; for towers that do something between the blocks."""
+        # Only what is said is passed on: a block that stands in for one of these need not know the other options.
+        said = {"causal": causal or None, "mask": mask, "seen": None if prefix is None else prefix.layers[index]}
+        options: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
         block = self.resblocks[index]
         if self.grad_checkpointing and torch.is_grad_enabled():
-            recomputed: Tensor = checkpoint(block, x, causal=causal, mask=mask, use_reentrant=False)
+            recomputed: Tensor = checkpoint(block, x, **options, use_reentrant=False)
             return recomputed
-        result: Tensor = block(x, causal=causal, mask=mask, seen=None if prefix is None else prefix.layers[index])
+        result: Tensor = block(x, **options)
         return result
 
     def forward(
-        self, x: Tensor, *, causal: bool = False, mask: Tensor | None = None, prefix: Prefix | None = None
+        self,
+        x: Tensor,
+        attn_mask: Tensor | None = None,
+        *,
+        causal: bool = False,
+        mask: Tensor | None = None,
+        prefix: Prefix | None = None,
     ) -> Tensor:
         """[N, L, C] -> [N, L, C].
 
         Args:
             x: tokens.
+            attn_mask: a mask in torch's form, instead of the next two: [L, L] or [N * H, L, L], added to scores, or
+                True for what is hidden.
             causal: each token sees itself and those before it.
             mask: instead, True where a token (row) sees another (column).
             prefix: what the blocks keep of earlier tokens; `x` continues them. Without gradients only.
         """
-        for index in range(self.layers):
+        if attn_mask is not None:
+            mask = from_torch(attn_mask, x)
+        for index in range(len(self.resblocks)):
             x = self.run_block(index, x, causal=causal, mask=mask, prefix=prefix)
         return x

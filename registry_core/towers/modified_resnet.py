@@ -75,7 +75,7 @@ class AttentionPool2d(nn.Module):
 
     def __init__(self, grid: tuple[int, int], width: int, heads: int, embed_dim: int) -> None:
         super().__init__()
-        self.heads = heads
+        self.num_heads = heads
         self.positional_embedding = nn.Parameter(torch.empty(grid[0] * grid[1] + 1, width))
         self.k_proj = nn.Linear(width, width)
         self.q_proj = nn.Linear(width, width)
@@ -92,7 +92,7 @@ class AttentionPool2d(nn.Module):
         tokens = torch.cat([cells.mean(dim=1, keepdim=True), cells], dim=1)
         tokens = tokens + self.positional_embedding.to(tokens.dtype)
         query, key, value = (
-            projection(part).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [N, H, tokens, D]
+            projection(part).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # [N, H, tokens, D]
             for projection, part in ((self.q_proj, tokens[:, :1]), (self.k_proj, tokens), (self.v_proj, tokens))
         )
         pooled: Tensor = self.c_proj(F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(1))

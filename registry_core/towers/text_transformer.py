@@ -7,10 +7,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from registry_core.config import TextConfig
-from registry_core.towers.inputs import check_text, embed_ids
+from registry_core.towers.inputs import check_text, embed_ids, unknown_pooling
 from registry_core.towers.key_values import Prefix, causal_mask
 from registry_core.towers.layers import BlockOptions, Transformer
 from registry_core.towers.locking import Group, check_norms, lock_groups
+from registry_core.towers.masks import additive_causal_mask, from_torch
 
 
 class TextLayers(nn.Module):
@@ -22,6 +23,8 @@ class TextLayers(nn.Module):
     low_precision_parameters = ("text_projection",)
     # Parameters come in the order of the published models, so that optimiser states, which count them, fit too.
     embedding_first = False
+    _masked_otherwise = False  # `attn_mask` was set, and `_other_mask` holds it
+    _other_mask: Tensor | None
 
     def add_text_layers(self, config: TextConfig, embed_dim: int, *, quick_gelu: bool) -> None:
         """Create the layers, with random values of the published training code's distributions.
@@ -34,6 +37,8 @@ class TextLayers(nn.Module):
         self.text_config = config
         self.context_length = config.context_length
         self.vocab_size = config.vocab_size
+        self.pool_type: str = config.pool_type
+        self.eos_id = config.eos_id
         options = BlockOptions.of(config, config.heads, quick_gelu=quick_gelu)
         if not self.embedding_first:
             self.transformer = Transformer(options, config.layers)
@@ -53,7 +58,23 @@ class TextLayers(nn.Module):
     @property
     def causal(self) -> bool:
         """Whether each token sees itself and those before it only."""
-        return not self.text_config.no_causal_mask
+        return not (self.text_config.no_causal_mask or self._masked_otherwise)
+
+    @property
+    def attn_mask(self) -> Tensor | None:
+        """What is added to the scores of attention, [L, L] for texts of full length: 0, or -inf for what is hidden.
+
+        None where each token sees all. A tensor that is set holds from then on, and None lifts the mask; neither is
+        part of the state dict. Tokens in `transformer(x, attn_mask=...)` are [N, L, C].
+        """
+        if self._masked_otherwise:
+            return self._other_mask
+        return additive_causal_mask(self.text_config.positions, self.positional_embedding) if self.causal else None
+
+    @attn_mask.setter
+    def attn_mask(self, mask: Tensor | None) -> None:
+        self._masked_otherwise = True
+        self.register_buffer("_other_mask", mask, persistent=False)
 
     def encode_tokens(self, text: Tensor) -> tuple[Tensor, Tensor]:
         """Ids [N, L], int64, L up to the context length -> feature [N, E] and tokens [N, L, C].
@@ -68,13 +89,20 @@ class TextLayers(nn.Module):
         check_text(text, self.context_length)
         x = self._embed(text, 0)
         if self.cls_emb is None:
-            return x, None
+            return x, self._mask_set(x)
         place = self.positions(text.shape[1] + 1)[-1]
         class_token = (self.cls_emb + place).to(x.dtype).expand(x.shape[0], 1, -1)
         mask = self._visible(text)[:, None, None]  # [N, 1, 1, L + 1]
         if self.causal:
             mask = mask & causal_mask(mask.shape[-1], mask.shape[-1], x.device)
-        return torch.cat([x, class_token], dim=1), mask
+        x = torch.cat([x, class_token], dim=1)
+        other = self._mask_set(x)
+        return x, mask if other is None else _both(mask, other)
+
+    def _mask_set(self, x: Tensor) -> Tensor | None:
+        """The mask that was set, as far as tokens [N, L, C] reach."""
+        mask = self._other_mask if self._masked_otherwise else None
+        return None if mask is None else from_torch(mask[: x.shape[1], : x.shape[1]], x)
 
     def finish(self, x: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
         """What comes out of the blocks, and the ids -> feature [N, E] and tokens [N, L, C]."""
@@ -127,17 +155,19 @@ class TextLayers(nn.Module):
     def _pool(self, x: Tensor, text: Tensor) -> Tensor:
         """The token [N, C] of [N, L, C] that stands for the text."""
         rows = torch.arange(x.shape[0], device=x.device)
-        match self.text_config.pool_type:
+        match self.pool_type:
             case "argmax":  # CLIP's end-of-text id is its largest
                 return x[rows, text.argmax(dim=-1)]
             case "eos":
-                return x[rows, (text == self.text_config.eos_id).int().argmax(dim=-1)]
+                return x[rows, (text == self.eos_id).int().argmax(dim=-1)]
             case "first":
                 return x[:, 0]
             case "last":
                 return x[:, -1]
             case "none":
                 return x
+            case other:
+                raise unknown_pooling(other, TextConfig)
 
     def _project(self, pooled: Tensor) -> Tensor:
         if self.text_projection is None:
@@ -208,3 +238,8 @@ def _projection(config: TextConfig, embed_dim: int) -> nn.Parameter | nn.Linear 
         projection = nn.Parameter(torch.empty(config.width, embed_dim))
         nn.init.normal_(projection, std=config.width**-0.5)
     return projection
+
+
+def _both(visible: Tensor, other: Tensor) -> Tensor:
+    """Two masks in one; the first is boolean."""
+    return visible & other if other.dtype == torch.bool else torch.where(visible, other, float("-inf"))

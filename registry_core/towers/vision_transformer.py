@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from registry_core.config import VisionConfig, as_pair
 from registry_core.errors import BuildError
 from registry_core.towers.cross_attention import AttentionalPooler
-from registry_core.towers.inputs import check_image
-from registry_core.towers.layers import BlockOptions, LayerNorm, PatchDropout, Transformer
+from registry_core.towers.inputs import check_image, unknown_pooling
+from registry_core.towers.layers import BlockOptions, LayerNorm, Transformer
 from registry_core.towers.locking import Group, lock_groups
+from registry_core.towers.patch_dropout import PatchDropout
 from registry_core.towers.positions import sin_cos_2d
 
 
@@ -54,6 +55,8 @@ class VisionTransformer(nn.Module):
         self.config = config
         self.output_dim = embed_dim
         self.output_tokens = config.output_tokens
+        self.pool_type: str = config.pool_type
+        self.final_ln_after_pool = config.final_ln_after_pool
         width, tokens = config.width, self.grid_size[0] * self.grid_size[1] + 1
         options = BlockOptions.of(config, width // config.head_width, quick_gelu=quick_gelu)
         self.conv1 = nn.Conv2d(3, width, self.patch_size, self.patch_size, bias=False)
@@ -64,7 +67,7 @@ class VisionTransformer(nn.Module):
         self.transformer = Transformer(options, config.layers)
         pooled = self._add_poolers(config, embed_dim)
         self.ln_post = LayerNorm(pooled, eps=options.norm.eps)
-        self.proj = nn.Parameter(torch.empty(pooled, embed_dim))
+        self.proj: nn.Parameter | None = nn.Parameter(torch.empty(pooled, embed_dim))
         self.reset_parameters()
 
     def _add_poolers(self, config: VisionConfig, embed_dim: int) -> int:
@@ -88,7 +91,7 @@ class VisionTransformer(nn.Module):
 
     def reset_parameters(self) -> None:
         """Random values with the distributions of the published training code."""
-        for parameter in (self.class_embedding, self.positional_embedding, self.proj):
+        for parameter in (self.class_embedding, self.positional_embedding, self.get_parameter("proj")):
             nn.init.normal_(parameter, std=self.config.width**-0.5)
         if self.config.pos_embed_type == "sin_cos_2d":
             self.positional_embedding.requires_grad_(False)
@@ -123,26 +126,31 @@ class VisionTransformer(nn.Module):
             normed = self.ln_post(tokens)
             found = self.attn_pool(normed)
             contrastive = self.attn_pool_contrastive(normed if self.config.attentional_pool == "parallel" else found)
-            return contrastive[:, 0] @ self.proj, found
+            return self._project(contrastive[:, 0]), found
         if self.attn_pool is not None:
             pooled, rest = self._pool(self.ln_post(self.attn_pool(tokens)))
-            return pooled @ self.proj, rest
-        if not self.config.final_ln_after_pool:
+            return self._project(pooled), rest
+        if not self.final_ln_after_pool:
             tokens = self.ln_post(tokens)
         pooled, rest = self._pool(tokens)
-        if self.config.final_ln_after_pool:
+        if self.final_ln_after_pool:
             pooled = self.ln_post(pooled)
-        return pooled @ self.proj, rest
+        return self._project(pooled), rest
+
+    def _project(self, pooled: Tensor) -> Tensor:
+        return pooled if self.proj is None else pooled @ self.proj
 
     def _pool(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Of [N, 1 + L, C], what stands for the picture, and the rest."""
-        match self.config.pool_type:
+        match self.pool_type:
             case "tok":
                 return tokens[:, 0], tokens[:, 1:]
             case "avg":
                 return tokens[:, 1:].mean(dim=1), tokens[:, 1:]
             case "none":
                 return tokens, tokens
+            case other:
+                raise unknown_pooling(other, VisionConfig)
 
     def forward(self, image: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """[N, 3, height, width] -> feature [N, E]; with the patch tokens where `output_tokens` is set."""
@@ -156,7 +164,8 @@ class VisionTransformer(nn.Module):
         blocks: list[Group] = [[block] for block in first]
         stem: Group = [self.conv1, self.class_embedding, self.positional_embedding, self.ln_pre]
         poolers = [pooler for pooler in (self.attn_pool, self.attn_pool_contrastive) if pooler is not None]
-        lock_groups([stem, *blocks, [last, *poolers, self.ln_post], [self.proj]], unlocked_groups)
+        top: Group = [] if self.proj is None else [self.proj]
+        lock_groups([stem, *blocks, [last, *poolers, self.ln_post], top], unlocked_groups)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Trade time for memory in training."""

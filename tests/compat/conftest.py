@@ -6,12 +6,15 @@ import csv
 import json
 import subprocess
 import sys
+import warnings
+from copy import copy
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+import registry_core
 from registry_core import Registry
 
 VIT = {
@@ -61,6 +64,27 @@ def configs(tmp_path_factory):
     for name, config in CONFIGS.items():
         (folder / f"{name}.json").write_text(json.dumps(config))
     return folder
+
+
+@pytest.fixture
+def known(configs, monkeypatch):
+    """The layer works on the one registry of the process; what a test adds to it goes with the test."""
+    monkeypatch.setenv("REGISTRY_CORE_CONFIG_PATH", str(configs))
+    monkeypatch.setattr(registry_core.registry.services.lookup, "added", {})
+
+
+@pytest.fixture(scope="module")
+def theirs(configs):
+    """open_clip itself, with the configs until the module ends."""
+    open_clip = pytest.importorskip("open_clip")
+    lists = open_clip.factory._MODEL_CONFIG_PATHS, open_clip.factory._MODEL_CONFIGS
+    before = [copy(known) for known in lists]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for file in configs.glob("*.json"):
+            open_clip.add_model_config(file)
+    yield open_clip
+    open_clip.factory._MODEL_CONFIG_PATHS, open_clip.factory._MODEL_CONFIGS = before
 
 
 @pytest.fixture(scope="session")

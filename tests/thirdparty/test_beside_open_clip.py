@@ -77,6 +77,82 @@ def test_both_work_side_by_side(order):
     assert found["from them"] == []
 
 
+LAYER = """
+import json, logging, os, random, sys, tempfile, warnings
+from pathlib import Path
+order, text = sys.argv[1:]
+folder = Path(tempfile.mkdtemp())
+os.environ["HOME"] = str(folder / "home")
+os.environ["XDG_CACHE_HOME"] = os.environ["HF_HOME"] = str(folder / "home" / "cache")
+if order == "open_clip first":
+    import open_clip
+    from registry_core.compat import open_clip as layer
+else:
+    from registry_core.compat import open_clip as layer
+    layer.list_models(), layer.tokenize("a cat"), layer.create_model
+    import open_clip
+import numpy, torch
+
+(folder / "shared-tiny.json").write_text(text)
+
+def state():
+    generators = torch.get_rng_state().tolist(), random.getstate(), numpy.random.get_state()[1].tolist()
+    process = torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads(), list(warnings.filters)
+    return generators, process, logging.getLogger().level, list(logging.getLogger().handlers), sorted(os.environ)
+
+def of_open_clip():
+    return open_clip.list_models(), open_clip.list_pretrained(), dict(open_clip.factory._MODEL_CONFIGS)
+
+def of_layer():
+    return layer.list_models(), layer.list_pretrained()
+
+torch.manual_seed(0)
+before = of_layer()
+open_clip.add_model_config(folder / "shared-tiny.json")
+theirs = open_clip.create_model("shared-tiny").eval()
+torch.save(theirs.state_dict(), folder / "tiny.pt")
+untouched = {"our lists": of_layer() == before}
+
+before, process = of_open_clip(), state()
+layer.add_model_config(folder / "shared-tiny.json")
+ours, _, preprocess = layer.create_model_and_transforms("shared-tiny", str(folder / "tiny.pt"))
+again, preprocess_again = layer.create_model_from_pretrained("shared-tiny", str(folder / "tiny.pt"))
+ours.eval(), layer.get_tokenizer("ViT-B-32")(["a dog"])
+untouched |= {"their lists": of_open_clip() == before, "process": state() == process}
+
+reread, _, their_preprocess = open_clip.create_model_and_transforms("shared-tiny", str(folder / "tiny.pt"))
+ids = layer.tokenize(["a cat", "x " * 100])
+pictures = torch.randn(2, 3, 64, 64)
+with torch.no_grad():
+    outputs = [model.eval()(pictures, ids % 600)[:2] for model in (ours, theirs, reread)]
+untouched |= {
+    "tokens": torch.equal(ids, open_clip.tokenize(["a cat", "x " * 100])),
+    "modules": sys.modules["open_clip"] is open_clip and open_clip.__file__ is not None,
+    "home": not (folder / "home").exists(),
+}
+gaps = [(found - expected).abs().max().item() for pair in outputs for found, expected in zip(pair, outputs[1])]
+print(json.dumps({
+    "untouched": untouched,
+    "gap": max(gaps),
+    "classes": [type(ours).__module__, type(theirs).__module__],
+    "mixed up": isinstance(ours, open_clip.CLIP) or isinstance(theirs, layer.CLIP),
+}))
+"""
+
+
+@pytest.mark.parametrize("order", ["open_clip first", "layer first"])
+def test_the_layer_and_open_clip_work_side_by_side(order):
+    pytest.importorskip("open_clip")
+    command = [sys.executable, "-P", "-c", LAYER, order, json.dumps(TINY)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert [what for what, held in found["untouched"].items() if not held] == []
+    assert found["gap"] < 2e-5
+    assert found["classes"] == ["registry_plugins.openai_clip.model", "open_clip.model"]
+    assert not found["mixed up"]
+
+
 def test_the_registry_imports_nothing_of_open_clip():
     code = """
 import json, sys

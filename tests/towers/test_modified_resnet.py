@@ -48,7 +48,7 @@ def test_the_pool_is_multi_head_attention_of_the_mean(resnet):
     tokens = cells.flatten(2).permute(2, 0, 1)
     tokens = torch.cat([tokens.mean(dim=0, keepdim=True), tokens]) + pool.positional_embedding[:, None]
     expected, _ = nn.functional.multi_head_attention_forward(
-        tokens[:1], tokens, tokens, 256, pool.heads, None,
+        tokens[:1], tokens, tokens, 256, pool.num_heads, None,
         torch.cat([pool.q_proj.bias, pool.k_proj.bias, pool.v_proj.bias]), None, None, False, 0.0,
         pool.c_proj.weight, pool.c_proj.bias, training=False, need_weights=False, use_separate_proj_weight=True,
         q_proj_weight=pool.q_proj.weight, k_proj_weight=pool.k_proj.weight, v_proj_weight=pool.v_proj.weight,

@@ -7,9 +7,14 @@ from pathlib import Path
 from typing import Any, overload
 
 from registry_core import LookupFailedError, UnknownWeightsError, Url, Weights, registry, tag_weights
+from registry_core.config import OPENAI_MEAN, OPENAI_STD
 from registry_core.tables import tag_row
 
 Row = dict[str, Any]
+# What a tag says that says nothing of it.
+_SILENT = {
+    "url": "", "mean": OPENAI_MEAN, "std": OPENAI_STD, "interpolation": "bicubic", "resize_mode": "shortest",
+}  # fmt: skip
 _SLASHES = 2  # of "org/repo/file"
 
 
@@ -49,7 +54,7 @@ def get_pretrained_cfg(model: str, tag: str) -> Row:
         weights = registry.services.find_tag(model, clean_tag(tag))
     except LookupFailedError:
         return {}
-    return {} if weights is None else tag_row(weights)
+    return {} if weights is None else {**_SILENT, **tag_row(weights)}
 
 
 def get_pretrained_url(model: str, tag: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,10 @@ class SimpleTokenizer(ClipTokenizer):
         made = cls.__new__(cls)
         made.__setstate__(tokenizer.__getstate__())
         return made
+
+    def decode(self, ids: Tensor | Sequence[int], *, skip_special_tokens: bool = False) -> str:
+        """The text of ids [L], with start, end and padding unless told otherwise."""
+        return super().decode(ids, skip_special_tokens=skip_special_tokens)
 
     @property
     def encoder(self) -> dict[str, int]:
@@ -124,7 +129,7 @@ def tokenize(texts: str | list[str], context_length: int = DEFAULT_CONTEXT_LENGT
 def decode(output_ids: Tensor) -> str:
     """Ids [L] -> their text, with start, end and padding."""
     tokenizer: SimpleTokenizer = __getattr__("_tokenizer")
-    return tokenizer.decode(output_ids, skip_special_tokens=False)
+    return tokenizer.decode(output_ids)
 
 
 def __getattr__(name: str) -> Any:
