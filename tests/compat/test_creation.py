@@ -290,9 +290,13 @@ class TestTables:
     def test_a_folder_of_configs(self, tmp_path, configs):
         for name in ("one", "two"):
             shutil.copy(configs / "little-vit.json", tmp_path / f"{name}.json")
+        (tmp_path / "package.json").write_text('{"name": "of something else"}')
         layer.add_model_config(tmp_path)
         layer.add_model_config(str(tmp_path))  # a notebook's cell, run twice
         assert {"one", "two", "daclip_one"} <= set(layer.list_models())
+        assert "package" not in layer.list_models()
+        with pytest.raises(ConfigError, match=r"add_model_config names .*nowhere\.json, which does not exist"):
+            layer.add_model_config("nowhere.json")
 
 
 class TestTokenizers:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from copy import deepcopy
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from warnings import warn
 
-from registry_core import LookupFailedError, OverrideError, UnknownWeightsError, registry
+from registry_core import OverrideError, UnknownWeightsError, registry
+from registry_core.compat.open_clip.configs import add_model_config, get_model_config, list_models
 from registry_core.compat.open_clip.model import set_model_preprocess_cfg
 from registry_core.compat.open_clip.pretrained import clean_tag, is_pretrained_cfg
 from registry_core.compat.open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH, SimpleTokenizer
+from registry_core.compat.open_clip.training import create_loss, load_checkpoint
 from registry_core.compat.open_clip.transform import AugmentationCfg, augmentation_of, composed
 from registry_core.names import ModelName
 from registry_core.tokenizers.clip_bpe import ClipTokenizer
@@ -236,103 +236,6 @@ def get_tokenizer(
     said = {"context_length": context_length} if context_length is not None else {}
     tokenizer = registry.tokenizer(model_name, cache_dir=cache_dir, **said, **kwargs)
     return SimpleTokenizer.of(tokenizer) if type(tokenizer) is ClipTokenizer else tokenizer
-
-
-def create_loss(args: Any) -> nn.Module:
-    """The loss that a training program's arguments ask for.
-
-    Args:
-        args: `model` is the model's name, and chooses by its plugin; `distill` and `siglip` overrule it. Further
-            those of `registry.loss`, `coca_caption_loss_weight` and `coca_contrastive_loss_weight`.
-
-    Raises:
-        RegistryError: the name leads nowhere, or the arguments do not fit together.
-    """
-    said = {
-        "rank": "rank", "world_size": "world_size", "local_loss": "local_loss", "gather_with_grad": "gather_with_grad",
-        "dist_impl": "loss_dist_impl",
-    }  # fmt: skip
-    given = {key: getattr(args, name) for key, name in said.items() if getattr(args, name, None) is not None}
-    if getattr(args, "horovod", False):
-        raise OverrideError("horovod is not supported by the losses. Train under torch.distributed (torchrun).")
-    loss = registry.loss(
-        args.model,
-        distill=bool(getattr(args, "distill", False)),
-        sigmoid=True if getattr(args, "siglip", False) else None,
-        cache_labels=True,
-        **given,
-    )
-    for weight, name in _WEIGHTS_OF_LOSSES.items():
-        if hasattr(loss, weight) and hasattr(args, name):
-            setattr(loss, weight, getattr(args, name))
-    return loss
-
-
-# A loss that weighs its parts -> the training program's name for it.
-_WEIGHTS_OF_LOSSES = {
-    "caption_loss_weight": "coca_caption_loss_weight",
-    "clip_loss_weight": "coca_contrastive_loss_weight",
-}
-
-
-def list_models() -> list[str]:
-    """All model names, DA-CLIP's and those of other plugins too."""
-    return registry.list_models()
-
-
-def add_model_config(path: str | Path) -> None:
-    """Make models of a config file, or of all config files in a folder.
-
-    Raises:
-        TakenNameError: a model of that name is there already; nothing replaces it.
-        ConfigError: not readable, or no model's config.
-    """
-    path = Path(path)
-    for file in sorted(path.glob("*.json")) if path.is_dir() else [path]:
-        registry.add_config(file)
-
-
-def get_model_config(model_name: str) -> dict[str, Any] | None:
-    """A model's config as interchange JSON, or None where there is no such model."""
-    raw = registry.services.lookup.base_models().get(ModelName.parse(model_name).name)
-    if raw is not None:
-        return deepcopy(dict(raw))
-    try:
-        config = registry.config(model_name).raw()
-    except LookupFailedError:
-        return None
-    return {key: value for key, value in config.items() if key not in {"architecture", "preprocess_cfg"}}
-
-
-class IncompatibleKeys(NamedTuple):
-    """What a checkpoint and a model do not share."""
-
-    missing_keys: list[str]
-    unexpected_keys: list[str]
-
-
-def load_checkpoint(
-    model: nn.Module,
-    checkpoint_path: str | Path,
-    strict: bool = True,
-    weights_only: bool = True,
-    device: str | torch.device = "cpu",
-) -> IncompatibleKeys:
-    """Read a checkpoint into a model, where it is; layouts of other libraries are converted.
-
-    Args:
-        model: that the registry made.
-        checkpoint_path: of any format that `create_model` reads.
-        strict: a key that is missing, unknown or of another shape is an error.
-        weights_only: not needed: nothing that a file brings is ever run.
-        device: not needed: tensors go where the model is.
-
-    Raises:
-        RegistryError: what `registry.load` raises.
-    """
-    del weights_only, device
-    report = registry.load(model, checkpoint_path, strict=strict)
-    return IncompatibleKeys(report.missing, report.unexpected)
 
 
 def _weights(name: str, pretrained: str | None, *, load: bool, required: bool) -> str | bool | None:
