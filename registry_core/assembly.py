@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from registry_core.build import build
+from registry_core.config import TOWERS
 from registry_core.errors import OverrideError
 from registry_core.loading import Reading, finish, read_checkpoint
 from registry_core.precision import apply_precision, check_precision
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from registry_core.lookup import FoundWeights, Resolved
     from registry_core.services import Services
     from registry_core.settle import Settled
-
-TOWERS = (None, "image", "text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ class Order:
             OverrideError: a device, precision or tower that is not, or weights for an empty shell.
         """
         check_precision(self.precision)
-        if self.tower not in TOWERS:
+        if self.tower not in {None, *TOWERS}:
             raise OverrideError(f"tower={self.tower!r}: expected 'image', 'text' or None. Nothing was built.")
         if self.device == "meta" and self.found is not None:
             raise OverrideError(

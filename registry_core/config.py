@@ -31,6 +31,8 @@ from registry_core.tower_configs import (
 
 RawConfig = Mapping[str, Any]
 
+TOWERS = ("image", "text")
+
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 
@@ -109,6 +111,7 @@ __all__ = [
     "OPENAI_MEAN",
     "OPENAI_STD",
     "RESNET_STRIDE",
+    "TOWERS",
     "ActivationOptions",
     "AnyTextConfig",
     "AnyVisionConfig",

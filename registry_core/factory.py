@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from registry_core.cache import cache_folder
 from registry_core.companions import Companions, PathLike
-from registry_core.config import ModelConfig, RawConfig
+from registry_core.config import TOWERS, ModelConfig, RawConfig
 from registry_core.errors import OverrideError, RandomWeightsWarning
 from registry_core.fetch import FetchContext, Fetched, Progress, Settings
 from registry_core.lookup import FoundWeights, Resolved
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from registry_core.explain import Explanation
-
-_TOWERS = ("image", "text")
 
 
 class Registry(Companions):
@@ -101,7 +99,7 @@ class Registry(Companions):
         order = Order(resolved, settled, found, str(device), precision, tower, strict, mmap, towers).checked()
         fetched = None if found is None else self._fetch(resolved, found.weights, cache_dir)
         notes = findings(self.services.lookup, resolved, found, pretrained)
-        if found is None and device != "meta" and pretrained is not False and len(towers) < len(_TOWERS):
+        if found is None and device != "meta" and pretrained is not False and len(towers) < len(TOWERS):
             _warn_of_random_weights(resolved.name)
         model = assemble(self, order, fetched)
         self.report(model).notes += notes

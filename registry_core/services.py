@@ -14,7 +14,7 @@ from registry_core.aspects import PictureAspects, fault_of
 from registry_core.cache import cache_folder
 from registry_core.checkpoint.index import Conversion, LazyTensor
 from registry_core.config import ModelConfig, RawConfig
-from registry_core.errors import PluginError
+from registry_core.errors import PluginError, UnknownModelError
 from registry_core.fetch import FetchContext, Fetched, fetch
 from registry_core.lookup import Lookup, Resolved
 from registry_core.plugins import Plugin, PluginHost
@@ -50,6 +50,16 @@ class Services:
             UnknownModelError, ConflictError, ConfigError: see Lookup.resolve.
         """
         return self.lookup.resolve(name, cache_dir)
+
+    def base_of(self, derived: str, prefix: str) -> Resolved | None:
+        """The base model of a name that a plugin derives by a prefix, or None where the name is not such a one."""
+        base = derived.removeprefix(prefix)
+        if base == derived:
+            return None
+        try:
+            return self.resolve(base)
+        except UnknownModelError:
+            return None  # the caller's own error names what is close to the whole name
 
     def claim(self, raw: RawConfig, origin: str) -> Resolved:
         """The config that a raw config is, and who owns it.

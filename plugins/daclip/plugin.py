@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from registry_core import PictureAspects, UnknownModelError, hookimpl, local_weights
+from registry_core import PictureAspects, hookimpl, local_weights
 
 from .config import DEGRADATIONS, PREFIX, DaClipConfig, base_raw, can_be_base
 
@@ -40,13 +40,8 @@ def resolve_config(name: str, raw: RawConfig | None, registry: Registry) -> Mode
     if raw is not None:
         mine = raw.get("architecture") == DaClipConfig.architecture
         return DaClipConfig.over(registry.services.claim(base_raw(raw), name).config, name) if mine else None
-    base_name = name.removeprefix(PREFIX)
-    if base_name == name:
-        return None
-    try:
-        return DaClipConfig.over(registry.services.resolve(base_name).config, name)
-    except UnknownModelError:
-        return None  # the caller's own error names what is close to the whole name
+    base = registry.services.base_of(name, PREFIX)
+    return None if base is None else DaClipConfig.over(base.config, name)
 
 
 @hookimpl

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from registry_core import UnknownModelError, hookimpl
+from registry_core import hookimpl
 
 from .config import PREFIX, AlphaClipConfig, can_be_base
 
@@ -27,13 +27,8 @@ def resolve_config(name: str, raw: RawConfig | None, registry: Registry) -> Mode
     if raw is not None:
         mine = raw.get("architecture") == AlphaClipConfig.architecture
         return AlphaClipConfig.parse(raw, name) if mine else None
-    base = name.removeprefix(PREFIX)
-    if base == name:
-        return None
-    try:
-        return AlphaClipConfig.over(registry.services.resolve(base).config, name)
-    except UnknownModelError:
-        return None  # the caller's own error names what is close to the whole name
+    base = registry.services.base_of(name, PREFIX)
+    return None if base is None else AlphaClipConfig.over(base.config, name)
 
 
 @hookimpl

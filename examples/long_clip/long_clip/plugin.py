@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from registry_core import UnknownModelError, hookimpl, tag_table, tag_weights
+from registry_core import hookimpl, tag_table, tag_weights
 
 from .config import PREFIX, LongClipConfig, can_be_base
 
@@ -34,13 +34,8 @@ def resolve_config(name: str, raw: RawConfig | None, registry: Registry) -> Mode
     if raw is not None:
         mine = raw.get("architecture") == LongClipConfig.architecture
         return LongClipConfig.parse(raw, name) if mine else None
-    base = name.removeprefix(PREFIX)
-    if base == name:
-        return None
-    try:
-        return LongClipConfig.over(registry.services.resolve(base).config, name)
-    except UnknownModelError:
-        return None  # the caller's own error names what is close to the whole name
+    base = registry.services.base_of(name, PREFIX)
+    return None if base is None else LongClipConfig.over(base.config, name)
 
 
 @hookimpl
