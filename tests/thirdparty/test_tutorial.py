@@ -62,6 +62,7 @@ def test_the_page_has_what_it_speaks_of():
         "acme_lora",
         "acme_bytes",
         "acme_apart",
+        "acme_halves",
         "acme_facts",
     }
     assert {f"{name}/plugin.py" for name in plugins} <= files
