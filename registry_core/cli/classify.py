@@ -148,7 +148,7 @@ def _labels(options: argparse.Namespace) -> list[str]:
             ) from error
         return [line.strip() for line in lines if line.strip()]
     # A line break separates labels as a comma does; csv refuses one that stands in no quotes.
-    rows = csv.reader((options.labels or "").splitlines(), skipinitialspace=True)
+    rows = csv.reader((options.labels or "").splitlines(keepends=True), skipinitialspace=True)
     return [label.strip() for row in rows for label in row if label.strip()]
 
 
