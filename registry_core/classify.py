@@ -97,8 +97,10 @@ class Classifier:
         templates: Sequence[Template] | None = None,
         batch_size: int = 32,
     ) -> None:
-        if batch_size < 1:
-            raise InputError(f"batch_size={batch_size!r}: expected a positive number of pictures.")
+        if not hasattr(batch_size, "__index__") or batch_size < 1:
+            raise InputError(
+                f"batch_size={batch_size!r}: expected a positive number of pictures. Nothing was classified."
+            )
         report = registry.report(model)
         self._owner = registry.services.lookup.owner(report.config)
         own = registry.services.aspects(model)

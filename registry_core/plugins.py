@@ -24,7 +24,9 @@ GROUP = "registry_core.plugins"
 OWN = "registry_core"  # this distribution; what it ships is loaded first
 
 # Asked of all for what they have: an error there is no answer to the caller's question, whatever its type.
-_LISTING = frozenset({"list_models", "list_pretrained", "derive_models", "describe_models", "fetchers"})
+_LISTING = frozenset(
+    {"list_models", "list_pretrained", "derive_models", "describe_models", "fetchers", "public_classes"}
+)
 
 
 @dataclass(slots=True, eq=False)

@@ -98,9 +98,10 @@ class Services:
             return None
         try:
             found = resolve_name(place)
-        except (ImportError, AttributeError, ValueError) as error:
+        except Exception as error:  # the module is the plugin's, and its import may raise anything
             raise PluginError(
-                f"The public class {name!r} should be {place!r}, and is not there: {error}. Correct the answer to the "
+                f"The public class {name!r} should be {place!r}, and is not there: {type(error).__name__}: "
+                f"{error}. Correct the answer to the "
                 "hook public_classes, or install what the module needs."
             ) from error
         if not isinstance(found, type):

@@ -312,6 +312,11 @@ class TestMistakes:
         with pytest.raises(InputError, match="batch_size=0: expected a positive number"):
             registry.classifier(make(), LABELS, batch_size=0)
 
+    @pytest.mark.parametrize("size", ["8", 2.5, None])
+    def test_a_batch_size_that_is_no_whole_number(self, registry, make, size):
+        with pytest.raises(InputError, match=f"batch_size={size!r}: expected a positive number"):
+            registry.classifier(make(), LABELS, batch_size=size)
+
     def test_templates_that_name_no_label(self, registry, make):
         with pytest.raises(InputError, match="makes no prompt of a class name"):
             registry.classifier(make(), LABELS, templates=["a photo"])

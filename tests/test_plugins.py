@@ -658,3 +658,21 @@ class TestIsolatedRegistry:
     def test_refuses_a_bad_plugin_when_it_is_made(self):
         with pytest.raises(PluginError, match="is no hook"):
             Registry(plugins=[plugin(list_model=lambda: None)])
+
+
+class TestPublicClasses:
+    @pytest.mark.parametrize("place", [5, "nowhere_at_all:Z", "registry_core.errors:NoSuchName", "no such: place"])
+    def test_that_are_not_where_the_plugin_says(self, place):
+        registry = Registry(plugins=["openai_clip"])
+        registry.register(types.SimpleNamespace(public_classes=hookimpl(lambda: {"X": place})), "acme")
+        with pytest.raises(PluginError, match=r"public class 'X' should be .*Correct the answer"):
+            registry.services.public_class("X")
+
+    def test_of_a_plugin_that_fails_leave_the_others(self):
+        def public_classes():
+            raise ConfigError("no classes today")
+
+        registry = Registry(plugins=["openai_clip"])
+        plugin = registry.register(types.SimpleNamespace(public_classes=hookimpl(public_classes)), "acme")
+        assert registry.services.public_class("CLIP").__name__ == "CLIP"
+        assert "no classes today" in str(plugin.error)

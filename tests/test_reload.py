@@ -8,6 +8,7 @@ import math
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch.overrides import TorchFunctionMode
 
 from registry_core import BuildError, CheckpointError, PluginError, Registry, RegistryError, StateDictError, hookimpl
 
@@ -29,6 +30,23 @@ def values(model):
 
 def equal(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+class Interrupted(TorchFunctionMode):
+    """Ends the work right after a tensor's nth write into a parameter or buffer."""
+
+    def __init__(self, number):
+        super().__init__()
+        self.left, self.wrote = number, False
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        if func is torch.Tensor.copy_ and not self.wrote and args[0].requires_grad:
+            if not self.left:
+                self.wrote = True
+                raise KeyboardInterrupt
+            self.left -= 1
+        return result
 
 
 @pytest.fixture
@@ -300,6 +318,16 @@ class TestPlugins:
         assert equal(values(model), before)
         assert all(parameter.requires_grad for parameter in model.parameters())
         assert registry.report(model) is report
+
+    def test_that_interrupt_the_writing_leave_all_as_it_was(self, registry, model, path):
+        """Whichever tensor is being written then."""
+        before = values(model)
+        for number in range(len(before)):
+            writing = Interrupted(number)
+            with pytest.raises(KeyboardInterrupt), writing:
+                registry.load(model, path)
+            assert writing.wrote
+            assert equal(values(model), before), number
 
     def test_that_replace_the_model_are_refused(self, registry, model, path):
         self.register(registry, lambda _, model: torch.nn.Sequential(model))

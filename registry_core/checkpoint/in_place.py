@@ -33,11 +33,11 @@ class InPlace:
         while new:
             target, value = new.pop()
             former = _copy(target)
+            self._former.append((target, former))  # first, so that nothing is lost where the next line is interrupted
             target.copy_(value)
             if value.dtype == target.dtype and _is_alone(value) and value.data_ptr() not in taken:
                 taken.add(value.data_ptr())
-                former = value.copy_(former)
-            self._former.append((target, former))
+                self._former[-1] = target, value.copy_(former)
 
     @torch.no_grad()
     def undo(self) -> None:

@@ -38,15 +38,32 @@ def save_model(model: nn.Module, report: LoadReport, folder: Path, card: str) ->
         card: the text of the README.md; one that a person wrote or changed stays.
 
     Raises:
-        BuildError: the model is an empty shell, or the folder cannot be made.
+        BuildError: the model is an empty shell, or the folder cannot be made or written.
     """
-    from safetensors.torch import save_file
-
     tensors = distinct_tensors(model, report.name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BuildError(f"{report.name} was not saved: {folder} cannot be made a folder ({error}).") from error
+    blocked = next((n for n in (CONFIG_FILENAME, WEIGHTS_FILENAME) if (folder / n).is_dir()), None)
+    if blocked is not None:  # before anything is replaced
+        raise BuildError(
+            f"{report.name} was not saved: {folder / blocked} is a folder, and a file of that name is to be written. "
+            "Nothing was changed. Move it away, or save elsewhere."
+        )
+    try:
+        _write(tensors, report, folder, card)
+    except OSError as error:
+        raise BuildError(
+            f"{report.name} was not saved into {folder}: {error}. Each file in it is whole, old or new, "
+            "but they may be of two models until you save again. Make room, or correct its permissions, first."
+        ) from error
+    return folder
+
+
+def _write(tensors: dict[str, torch.Tensor], report: LoadReport, folder: Path, card: str) -> None:
+    from safetensors.torch import save_file
+
     with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as temporary:
         new = Path(temporary)
         save_file(tensors, new / WEIGHTS_FILENAME, metadata={"format": "pt"})
@@ -59,7 +76,6 @@ def save_model(model: nn.Module, report: LoadReport, folder: Path, card: str) ->
         (new / WEIGHTS_FILENAME).chmod((new / CONFIG_FILENAME).stat().st_mode)
         for path in sorted(new.iterdir(), key=lambda path: path.name == CONFIG_FILENAME):
             path.replace(folder / path.name)
-    return folder
 
 
 def distinct_tensors(model: nn.Module, name: str) -> dict[str, torch.Tensor]:

@@ -147,7 +147,8 @@ def _labels(options: argparse.Namespace) -> list[str]:
                 "line. Nothing was classified."
             ) from error
         return [line.strip() for line in lines if line.strip()]
-    rows = csv.reader([options.labels or ""], skipinitialspace=True)
+    # A line break separates labels as a comma does; csv refuses one that stands in no quotes.
+    rows = csv.reader((options.labels or "").splitlines(keepends=True), skipinitialspace=True)
     return [label.strip() for row in rows for label in row if label.strip()]
 
 

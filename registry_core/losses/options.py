@@ -102,11 +102,12 @@ def check_processes(rank: int, world_size: int) -> None:
     Raises:
         InputError: `world_size` is below 1, or `rank` is not from 0 to world_size - 1.
     """
-    if world_size < 1 or not 0 <= rank < world_size:
+    whole = hasattr(rank, "__index__") and hasattr(world_size, "__index__")
+    if not whole or world_size < 1 or not 0 <= rank < world_size:
         raise InputError(
-            f"rank={rank} and world_size={world_size} do not go together: expected a world of 1 process or more, and "
-            "a rank from 0 to world_size - 1. No loss was made. torch.distributed.get_rank() and get_world_size() "
-            "give both."
+            f"rank={rank!r} and world_size={world_size!r} do not go together: expected a world of 1 process or "
+            "more, and a rank from 0 to world_size - 1. No loss was made. torch.distributed.get_rank() and "
+            "get_world_size() give both."
         )
 
 

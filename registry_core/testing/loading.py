@@ -49,11 +49,15 @@ def filled_with_nan() -> Iterator[None]:
     """Inside, memory that nobody wrote holds NaN instead of what happens to lie there."""
     import torch
 
-    before = torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    enabled, lenient = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    filled = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = True  # type: ignore[attr-defined]
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before[0])
-        torch.utils.deterministic.fill_uninitialized_memory = before[1]  # type: ignore[attr-defined]
+        torch.use_deterministic_algorithms(enabled, warn_only=lenient)
+        torch.utils.deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]

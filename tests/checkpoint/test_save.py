@@ -7,18 +7,33 @@ import os
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from registry_core import RegistryError
+from registry_core import BuildError, RegistryError
 
 CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
 
 
 def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+class TestWhereItCannotBeWritten:
+    @pytest.mark.parametrize("name", [CONFIG, WEIGHTS])
+    def test_a_folder_in_a_files_place_is_refused_before_anything_changes(self, small, tmp_path, name):
+        (tmp_path / name).mkdir()
+        with pytest.raises(BuildError, match=f"was not saved: .*{name} is a folder.*Nothing was changed"):
+            small.save(small.create("small", pretrained=False), tmp_path)
+        assert [path.name for path in tmp_path.iterdir()] == [name]
+
+    @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a folder in which nobody may write")
+    def test_a_folder_that_takes_no_file(self, small):
+        with pytest.raises(BuildError, match=r"was not saved into /proc: .*until you save again"):
+            small.save(small.create("small", pretrained=False), "/proc")
 
 
 class TestWhatIsWritten:

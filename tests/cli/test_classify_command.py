@@ -283,6 +283,11 @@ class TestMistakes:
         assert err.startswith("registry-core: ")
         assert words in err
 
+    def test_labels_in_several_lines_are_several(self, call):
+        status, out, _ = call(CAT, "--json", labels=("--labels", 'cat\ndog, "garden\ngnome"\n'))
+        assert status == 0
+        assert sorted(json.loads(out)[0]["probabilities"]["content"]) == ["cat", "dog", "garden\ngnome"]
+
     def test_no_labels(self, call):
         assert "No labels were given, and words tells of nothing but" in call(CAT, labels=())[2]
 

@@ -191,6 +191,8 @@ class TestMistakes:
     def test_options_that_cannot_be_followed(self, registry, name):
         with pytest.raises(InputError, match="rank=2 and world_size=2 do not go together"):
             registry.loss(name, rank=2, world_size=2)
+        with pytest.raises(InputError, match="rank='0' and world_size=2 do not go together"):
+            registry.loss(name, rank="0", world_size=2)
         with pytest.raises(InputError, match=r"dist_impl='shft' is unknown\. Did you mean shift\?"):
             registry.loss(name, dist_impl="shft")
 
