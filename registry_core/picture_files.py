@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from registry_core.errors import InputError
@@ -77,6 +78,9 @@ def read_picture(path: str | os.PathLike[str]) -> Image:
     from PIL import Image as pillow  # noqa: N813 - `Image` is the class
     from PIL import UnidentifiedImageError
 
+    kind = Path(path)
+    if kind.exists() and not (kind.is_file() or kind.is_dir()):  # a pipe: to open it would wait without end
+        raise InputError("it is no regular file")
     try:
         with pillow.open(path) as picture:
             picture.load()

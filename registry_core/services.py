@@ -100,9 +100,8 @@ class Services:
             found = resolve_name(place)
         except Exception as error:  # the module is the plugin's, and its import may raise anything
             raise PluginError(
-                f"The public class {name!r} should be {place!r}, and is not there: {type(error).__name__}: "
-                f"{error}. Correct the answer to the "
-                "hook public_classes, or install what the module needs."
+                f"The public class {name!r} should be {place!r}, and is not there: {type(error).__name__}: {error}. "
+                "Correct the answer to the hook public_classes, or install what the module needs."
             ) from error
         if not isinstance(found, type):
             raise PluginError(f"The public class {name!r}, {place!r}, is a {type(found).__name__}, expected a class.")

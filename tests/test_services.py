@@ -32,8 +32,8 @@ def test_the_shipped_ones_are_there(registry, name):
 @pytest.mark.parametrize(
     ("place", "words"),
     [
-        ("no_such_module:Thing", "is not there: No module named 'no_such_module'"),
-        ("json:NoSuchClass", "is not there: module 'json' has no attribute 'NoSuchClass'"),
+        ("no_such_module:Thing", "is not there: ModuleNotFoundError: No module named 'no_such_module'"),
+        ("json:NoSuchClass", "is not there: AttributeError: module 'json' has no attribute 'NoSuchClass'"),
         ("json:dumps", r"'json:dumps', is a function, expected a class"),
     ],
 )

@@ -29,7 +29,8 @@ def _run(registry: Registry, options: argparse.Namespace) -> None:
     del registry
     command = _command(options.program, is_module=options.is_module)
     done = subprocess.run([*command, *options.arguments], env=environment(), check=False)  # noqa: S603 - that is the job
-    options.exit_status = done.returncode
+    # Below 0 a signal ended it; a shell counts these from 128 on.
+    options.exit_status = done.returncode if done.returncode >= 0 else 128 - done.returncode
 
 
 def environment() -> dict[str, str]:

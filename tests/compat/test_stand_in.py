@@ -73,6 +73,11 @@ def test_the_exit_status_is_the_programs(tmp_path):
     assert main(["run", str(tmp_path / "program.py")]) == 7
 
 
+def test_a_signal_counts_as_in_a_shell(tmp_path):
+    (tmp_path / "program.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGTERM)")
+    assert main(["run", str(tmp_path / "program.py")]) == 143
+
+
 def test_a_command_that_is_not_there_is_said(capsys):
     assert main(["run", "no-such-program"]) == 1
     assert "there is no command 'no-such-program'" in capsys.readouterr().err
