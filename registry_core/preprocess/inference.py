@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from registry_core.config import PreprocessConfig
-from registry_core.preprocess.pictures import ToRGB, as_picture, check_resized, to_rgb, torchvision_functional
+from registry_core.preprocess.pictures import ToRGB, as_picture, check_resized, torchvision_functional
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -24,6 +24,7 @@ class InferenceTransform:
     def __init__(self, config: PreprocessConfig, size: tuple[int, int]) -> None:
         self.config = config
         self.size = size
+        self._steps: tuple[Callable[[Any], Any], ...] = ()
 
     def __call__(self, image: Image) -> Tensor:
         """Transform one picture of any size and mode.
@@ -32,9 +33,10 @@ class InferenceTransform:
             BuildError: pillow or torchvision is not installed.
             InputError: no picture, one of a mode that cannot become RGB, or one too narrow to keep its aspect ratio.
         """
-        functional = torchvision_functional()
-        rgb = to_rgb(Fit(self.config, self.size)(image))
-        tensor: Tensor = functional.normalize(functional.to_tensor(rgb), self.config.mean, self.config.std)
+        result: Any = image
+        for step in self.transforms:
+            result = step(result)
+        tensor: Tensor = result
         return tensor
 
     @property
@@ -46,8 +48,13 @@ class InferenceTransform:
         torchvision_functional()  # first: it says what to install
         from torchvision.transforms import Normalize, ToTensor
 
-        normalize = Normalize(self.config.mean, self.config.std)
-        return (*self._fitting(), ToRGB(), ToTensor(), normalize)
+        if not self._steps:
+            normalize = Normalize(self.config.mean, self.config.std)
+            self._steps = (*self._fitting(), ToRGB(), ToTensor(), normalize)
+        return self._steps
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_steps": ()}  # made again where it is unpickled
 
     def _fitting(self) -> list[Callable[[Any], Any]]:
         from torchvision.transforms import CenterCrop
@@ -59,6 +66,7 @@ class InferenceTransform:
         if self.config.resize_mode == "squash":
             return [ResizePicture([height, width], mode)]
         if self.config.resize_mode == "shortest" and height == width:
+            # An int, unlike a ratio, truncates the longer side, as the published numbers were measured.
             return [ResizePicture(height, mode), CenterCrop([height, width])]
         return [Fit(self.config, self.size)]
 
@@ -70,10 +78,10 @@ class InferenceTransform:
 
 
 class Fit:
-    """Picture -> picture of the target's size: resized, and cropped or padded.
+    """Picture -> picture of the target's size: resized with its aspect ratio kept, and cropped or padded.
 
     Args:
-        config: how; its resize_mode chooses.
+        config: how; its resize_mode, `shortest` or `longest`, chooses.
         size: height and width of the result.
     """
 
@@ -108,16 +116,13 @@ def _scaled(functional: Any, image: Image, ratio: float, mode: Any) -> Image:
 
 
 def _shortest(functional: Any, image: Image, size: tuple[int, int], config: PreprocessConfig) -> Image:
-    """The shorter side to the target, then the centre."""
+    """The shorter side to a target that is not square, then the centre."""
+    del config
     height, width = size
     ratio = min(image.height / height, image.width / width)
     check_resized(image, [round(image.height / ratio), round(image.width / ratio)])
-    if height == width:
-        # An int, unlike a ratio, truncates the longer side, as the published numbers were measured.
-        resized = functional.resize(image, height, interpolation=_mode(functional, config))
-    else:
-        # Bicubic whatever the config says: open_clip does so, and a published figure was measured with it.
-        resized = _scaled(functional, image, ratio, functional.InterpolationMode.BICUBIC)
+    # Bicubic whatever the config says: open_clip does so, and a published figure was measured with it.
+    resized = _scaled(functional, image, ratio, functional.InterpolationMode.BICUBIC)
     cropped: Image = functional.center_crop(resized, [height, width])
     return cropped
 
@@ -132,10 +137,4 @@ def _longest(functional: Any, image: Image, size: tuple[int, int], config: Prepr
     return padded
 
 
-def _squash(functional: Any, image: Image, size: tuple[int, int], config: PreprocessConfig) -> Image:
-    """Both sides to the target, whatever becomes of the aspect ratio."""
-    squashed: Image = functional.resize(image, list(size), interpolation=_mode(functional, config))
-    return squashed
-
-
-_STEPS = {"shortest": _shortest, "longest": _longest, "squash": _squash}
+_STEPS = {"shortest": _shortest, "longest": _longest}

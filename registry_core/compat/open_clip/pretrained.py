@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, overload
 
@@ -45,7 +45,7 @@ def list_pretrained_tags_by_model(model: str) -> list[str]:
 
 def is_pretrained_cfg(model: str, tag: str) -> bool:
     """Whether a model has a tag."""
-    return (model, clean_tag(tag)) in set(registry.list_pretrained())
+    return (model, clean_tag(tag)) in registry.list_pretrained()
 
 
 def get_pretrained_cfg(model: str, tag: str) -> Row:
@@ -105,8 +105,9 @@ def _fetched(weights: Weights, cache_dir: str | None) -> str:
     return str(registry.services.fetch(weights, None if cache_dir is None else Path(cache_dir)).path)
 
 
-def _sources_of_tags() -> list[Url]:
+def _sources_of_tags() -> Iterator[Url]:
     """The URLs of all tags, with their hashes."""
     derived = registry.services.lookup.derived_models()
-    found = (registry.services.find_tag(m, tag) for m, tag in registry.list_pretrained() if m not in derived)
-    return [source for weights in found if weights for source in weights.sources if isinstance(source, Url)]
+    for model, tag in registry.list_pretrained():
+        weights = None if model in derived else registry.services.find_tag(model, tag)
+        yield from (source for source in (weights.sources if weights else ()) if isinstance(source, Url))

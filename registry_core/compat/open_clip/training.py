@@ -30,7 +30,9 @@ def create_loss(args: Any) -> nn.Module:
     }  # fmt: skip
     given = {key: getattr(args, name) for key, name in said.items() if getattr(args, name, None) is not None}
     if getattr(args, "horovod", False):
-        raise OverrideError("horovod is not supported by the losses. Train under torch.distributed (torchrun).")
+        raise OverrideError(
+            "horovod is not supported by the losses. No loss was made. Train under torch.distributed (torchrun)."
+        )
     loss = registry.loss(
         args.model,
         distill=bool(getattr(args, "distill", False)),
