@@ -24,6 +24,7 @@ from registry_core.checkpoint.index import ITEM_SIZES, LazyTensor, Stored
 _CHUNK = 16 << 20  # bytes a read call asks for: large enough to amortise the call, small enough to balance two threads
 _THREADS = 2
 _ALIGNMENT = 64  # bytes; what torch's allocator gives on a CPU
+_OWN_PAGES = 1 << 20  # bytes of a tensor, from which on a last page that is not full does not matter
 _GAP = 1 << 16  # holes up to this size are read through: cheaper than another call
 
 
@@ -56,6 +57,12 @@ def read_one(file: CheckpointFile, offset: int, dtype: str, shape: tuple[int, ..
     Raises:
         CheckpointError: the file ends early.
     """
+    size = prod(shape) * ITEM_SIZES[dtype]
+    if size >= _OWN_PAGES:
+        # Pages of its own go back at once where the tensor is only read to be cast; malloc may keep them.
+        buffer = _private_memory(size)
+        file.read_into(memoryview(buffer), offset)
+        return tensor_from_bytes(buffer, dtype, shape)
     tensor = torch.empty(shape, dtype=dtype_of(dtype), device="cpu")
     if tensor.nbytes:
         # Torch's own memory, since it is aligned; by its address, since numpy need not be installed.
