@@ -42,8 +42,10 @@ class Tokenizer(ABC):
         Raises:
             InputError: not texts, no length, or ids that the model has no embeddings for.
         """
-        length = _checked_length(self.context_length if context_length is None else context_length)
-        ids = self._tokenise(_as_list(texts), length)
+        length: object = self.context_length if context_length is None else context_length
+        if not isinstance(length, int) or length < 1:
+            raise InputError(f"context_length={length!r}: expected a positive number of tokens. Nothing was tokenised.")
+        ids = self._tokenise([texts] if isinstance(texts, str) else _as_list(texts), length)
         # Here, on the CPU, the check is cheap; on an accelerator a wrong id ends the process or reads foreign memory.
         if self.id_limit is not None and self.vocab_size > self.id_limit and ids.numel():
             self._refuse_beyond(int(ids.max()))
@@ -89,16 +91,15 @@ def unpacked(ids: bytes) -> list[int]:
     return array("q", ids).tolist()
 
 
-def padded(rows: Iterable[bytes], length: int) -> Tensor:
-    """Packed rows of at most `length` ids -> [N, length], int64, filled with zeros."""
+def stacked(rows: Sequence[bytes], length: int) -> Tensor:
+    """Packed rows of `length` ids each -> [N, length], int64."""
     import torch
 
-    # Through one buffer: a tensor made of lists costs more than all the rest of tokenising a caption.
-    size = ID_SIZE * length
-    flat = bytearray().join([row.ljust(size, b"\0") for row in rows])
-    if not flat:
+    if not rows:
         return torch.zeros((0, length), dtype=torch.int64)
-    return torch.frombuffer(flat, dtype=torch.int64).view(-1, length)
+    # Through one buffer: a tensor made of lists costs more than all the rest of tokenising a caption. And in place: a
+    # view would be a second tensor, and cost as much as the first.
+    return torch.frombuffer(bytearray().join(rows), dtype=torch.int64).resize_(len(rows), length)
 
 
 def row_of(ids: Tensor | Sequence[int], vocab_size: int) -> list[int]:
@@ -125,15 +126,7 @@ def missing_library(error: ImportError, need: str, extra: str) -> BuildError:
     )
 
 
-def _checked_length(length: object) -> int:
-    if not isinstance(length, int) or length < 1:
-        raise InputError(f"context_length={length!r}: expected a positive number of tokens. Nothing was tokenised.")
-    return length
-
-
 def _as_list(texts: object) -> list[str]:
-    if isinstance(texts, str):
-        return [texts]
     given = [] if isinstance(texts, bytes) or not isinstance(texts, Iterable) else list(texts)
     strangers = [text for text in given if not isinstance(text, str)]
     if strangers or not (given or isinstance(texts, Sized)) or isinstance(texts, bytes):

@@ -2,13 +2,16 @@
 
 A text is cleaned, cut at white space, and each piece is cut into words by a pattern that knows no white space; so the
 ids of a piece do not depend on its neighbours and are kept, as bytes: to join these is all that most texts need. A word
-that is new is merged by the `tokenizers` library.
+that is new is merged by tiktoken. It merges bytes and knows no end of a word; a space, which no word holds, stands for
+it. It takes the two neighbours whose joined text comes first among the tokens, the published merges the pair that comes
+first: the same, since each token's own text is merged to that one token, as a test shows.
 """
 
 from __future__ import annotations
 
 import gzip
 import re
+from array import array
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from importlib.resources import files
@@ -16,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from registry_core.errors import ConfigError
 from registry_core.strict import StrictModel
-from registry_core.tokenizers.base import ID_SIZE, Tokenizer, missing_library, packed, padded, row_of, unpacked
+from registry_core.tokenizers.base import ID_SIZE, Tokenizer, missing_library, packed, row_of, stacked, unpacked
 from registry_core.tokenizers.cleaning import CLEANERS, Mode, check_libraries
 from registry_core.tokenizers.reduction import REDUCTIONS, Reduction
 
@@ -72,6 +75,7 @@ class ClipTokenizer(Tokenizer):
     def _prepare(self) -> None:
         self._clean = CLEANERS[self.options.clean]
         self._vocabulary = vocabulary(tuple(self.options.additional_special_tokens or ()))
+        self._ids_of = self._vocabulary.pieces.__getitem__
         self.vocab_size = len(self._vocabulary.symbols)
         self.all_special_ids = list(self._vocabulary.special.values())
         self.sot_token_id, self.eot_token_id = self.all_special_ids[:2]
@@ -93,26 +97,28 @@ class ClipTokenizer(Tokenizer):
         return f"ClipTokenizer(context_length={self.context_length}, vocab_size={self.vocab_size}, {how})"
 
     def _tokenise(self, texts: list[str], length: int) -> Tensor:
-        most = length - 2
+        size = ID_SIZE * length
         if self._reduce is None:
-            rows = [self._start + self._packed(text, most) + self._end for text in texts]
+            rows = [self._row(text, size) for text in texts]
         else:
-            rows = [self._start + packed(ids) + self._end for ids in self._reduce(texts, self.encode, most)]
-        return padded(rows if most >= 0 else [self._end] * len(rows), length)
+            reduced = self._reduce(texts, self.encode, length - 2)
+            rows = [self._ended(self._start + packed(ids), size) for ids in reduced]
+        return stacked(rows, length)
 
-    def _packed(self, text: str, most: int) -> bytes:
-        """The first ids of a text."""
-        pieces, ids_of, most = self._clean(text), self._vocabulary.ids_of, max(most, 0)
-        if len(pieces) <= most:
-            return ids_of(pieces)[: ID_SIZE * most]
-        ids = ids_of(pieces[:most])
-        if len(ids) < ID_SIZE * most:  # some pieces have no id
-            ids += ids_of(pieces[most:])
-        return ids[: ID_SIZE * most]
+    def _row(self, text: str, size: int) -> bytes:
+        """Start, as many ids of a text as fit, end, and zeros."""
+        pieces, most = self._clean(text), size // ID_SIZE
+        row = self._start + b"".join(map(self._ids_of, pieces[:most]))
+        if len(pieces) > most and len(row) < size:  # some pieces have no id
+            row += b"".join(map(self._ids_of, pieces[most:]))
+        return self._ended(row, size)
+
+    def _ended(self, row: bytes, size: int) -> bytes:
+        return (row[: size - ID_SIZE] + self._end).ljust(size, b"\0")
 
     def encode(self, text: str) -> list[int]:
         """The ids of one text, as many as it has, without start and end."""
-        return unpacked(self._vocabulary.ids_of(self._clean(text)))
+        return unpacked(b"".join(map(self._ids_of, self._clean(text))))
 
     def decode(self, ids: Tensor | Sequence[int], *, skip_special_tokens: bool = True) -> str:
         """The text of one row of ids, as cleaning left it, with a space after each word.
@@ -133,90 +139,85 @@ class ClipTokenizer(Tokenizer):
 
 
 class Vocabulary:
-    """Symbols, merges and the ids of pieces seen so far.
+    """Symbols by id, and the ids of texts.
 
     Attributes:
         symbols: by id.
         special: whole texts that are one token -> id.
-        kept: piece of a cleaned text -> its packed ids: words that are tokens, and a bounded number of pieces seen so
-            far. Shared by all tokenizers of the vocabulary.
+        pieces: their ids, shared by all tokenizers of the vocabulary.
     """
 
     def __init__(self, additional_special_tokens: tuple[str, ...]) -> None:
-        regex, self._merge, symbols = _base()
+        *_, symbols = _base()
         special = [START, END, *additional_special_tokens]
         self.symbols = [*symbols, *special]
         self.special = dict(zip(special, range(len(symbols), len(self.symbols)), strict=True))
-        every = packed(range(len(self.symbols)))
-        self._each = [every[at : at + ID_SIZE] for at in range(0, len(every), ID_SIZE)]
+        self.pieces = Pieces(self.symbols, self.special)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of ids; bytes that form no character become U+FFFD."""
+        special = set(self.special.values())
+        parts = [self.symbols[id_].encode() if id_ in special else _bytes_of(self.symbols[id_]) for id_ in ids]
+        return b"".join(parts).decode(errors="replace")
+
+
+class Pieces(dict[str, bytes]):
+    """Piece of a cleaned text -> its packed ids: words that are tokens, and a bounded number of pieces seen so far.
+
+    Args:
+        symbols: by id.
+        special: whole texts that are one token -> id.
+    """
+
+    def __init__(self, symbols: list[str], special: dict[str, int]) -> None:
+        super().__init__()
+        regex, self._merge, _ = _base()
         # Merging a word that is a token of its own would lead to that token; tests show it for each.
-        self._whole = {s.removesuffix(WORD_END): self._each[i] for i, s in enumerate(symbols) if s.endswith(WORD_END)}
-        self._whole |= {word: self._each[id_] for word, id_ in self.special.items() if word.isascii()}
+        whole = {symbol.removesuffix(WORD_END): id_ for id_, symbol in enumerate(symbols) if symbol.endswith(WORD_END)}
+        self._whole = {word: packed([id_]) for word, id_ in (whole | special).items() if word.isascii()}
+        self._special = {word: packed([id_]) for word, id_ in special.items()}
         # Else one of them may be found within any word.
         self._letters_are_words = not any(map(str.isalpha, special))
-        self._has_no_other_special = not additional_special_tokens
-        self.kept: dict[str, bytes] = {}
-        self.forget()
+        self._has_no_other_special = special.keys() == {START, END}
+        self._most = len(whole) + KEPT_PIECES
         any_special = "|".join(map(regex.escape, special))
         self._words = regex.compile(f"{any_special}|{WORDS}", regex.IGNORECASE).findall
         self._ascii_words = self._words  # a special token may have letters whose other case is ASCII
         if any_special.isascii():
             self._ascii_words = re.compile(f"{any_special}|{ASCII_WORDS}", re.IGNORECASE | re.ASCII).findall
+        self.forget()
 
     def forget(self) -> None:
         """Keep nothing but the words that are tokens."""
-        self.kept.clear()
+        self.clear()
         if self._letters_are_words:
-            self.kept.update(item for item in self._whole.items() if item[0].isascii() and item[0].isalpha())
+            self.update(item for item in self._whole.items() if item[0].isalpha())
 
-    def ids_of(self, pieces: list[str]) -> bytes:
-        """The packed ids of pieces, which have no white space."""
-        kept = self.kept
-        try:
-            return b"".join(map(kept.__getitem__, pieces))
-        except KeyError:
-            return b"".join([kept.get(piece) or self._learn(piece) for piece in pieces])
-
-    def _learn(self, piece: str) -> bytes:
-        ids = self._encode(piece)
+    def __missing__(self, piece: str) -> bytes:
+        if piece.isascii() and piece.isalpha() and self._letters_are_words:
+            ids = array("q", self._merge(piece + " ")).tobytes()
+        else:
+            ids = self._cut(piece)
         if len(piece) <= LONGEST_KEPT:
-            if len(self.kept) >= len(self._whole) + KEPT_PIECES:
+            if len(self) >= self._most:
                 self.forget()
-            self.kept[piece] = ids
+            self[piece] = ids
         return ids
 
-    def _encode(self, piece: str) -> bytes:
-        each, whole, merge = self._each, self._whole, self._merge
+    def _cut(self, piece: str) -> bytes:
+        whole = self._whole
         if not piece.isascii():
-            return b"".join([self._encode_word(word) for word in self._words(piece)])
-        if piece.isalpha() and self._letters_are_words:
-            return b"".join([each[token.id] for token in merge(piece)])
+            return b"".join([self._special.get(word) or self._merged(word) for word in self._words(piece)])
         if self._has_no_other_special:  # what numbers and the ends of sentences are cut into, without a pattern
             if piece.isdigit():
-                return b"".join([whole[digit] for digit in piece])
+                return b"".join(map(whole.__getitem__, piece))
             word, mark = piece[:-1], piece[-1]
             if word.isalpha() and not mark.isalnum():
-                return (self.kept.get(word) or self._learn(word)) + whole[mark]
-        return b"".join([whole.get(word) or self._encode_word(word) for word in self._ascii_words(piece)])
+                return self[word] + whole[mark]
+        return b"".join([whole.get(word) or self._merged(word) for word in self._ascii_words(piece)])
 
-    def _encode_word(self, word: str) -> bytes:
-        if word in self.special:
-            return self._each[self.special[word]]
-        if not word.isascii() or not word.isprintable():
-            word = word.encode().decode("latin-1").translate(_BYTE_SYMBOLS)
-        return self._whole.get(word) or b"".join([self._each[token.id] for token in self._merge(word)])
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """The text of ids; bytes that form no character become U+FFFD."""
-        special = set(self.special.values())
-        parts = [
-            self.symbols[id_].encode()
-            if id_ in special
-            else self.symbols[id_].removesuffix(WORD_END).translate(_SYMBOL_BYTES).encode("latin-1")
-            + (b" " if self.symbols[id_].endswith(WORD_END) else b"")
-            for id_ in ids
-        ]
-        return b"".join(parts).decode(errors="replace")
+    def _merged(self, word: str) -> bytes:
+        return packed(self._merge(word + " "))
 
 
 @lru_cache
@@ -238,23 +239,25 @@ def vocabulary(additional_special_tokens: tuple[str, ...] = ()) -> Vocabulary:
 
 
 @lru_cache
-def _base() -> tuple[Any, Callable[[str], list[Any]], list[str]]:
-    """The regex library, what merges the symbols of a word into tokens, and the symbols by id."""
+def _base() -> tuple[Any, Callable[[str], list[int]], list[str]]:
+    """The regex library, what merges a word and the space after it into ids, and the symbols by id."""
     try:
         import regex
-        from tokenizers.models import BPE
+        from tiktoken import Encoding
     except ImportError as error:
-        raise missing_library(error, "CLIP's tokenizer needs tokenizers and regex", "text") from error
+        raise missing_library(error, "CLIP's tokenizer needs tiktoken and regex", "text") from error
     packed = files("registry_core").joinpath("tokenizers", "data", "clip_bpe_merges.txt.gz").read_bytes()
-    merges = [
-        (left, right)
-        for left, _, right in (line.partition(" ") for line in gzip.decompress(packed).decode().splitlines())
-    ]
+    merged = [line.replace(" ", "") for line in gzip.decompress(packed).decode().splitlines()]
     singles = [_BYTE_SYMBOLS[byte] for byte in _BYTE_ORDER]
-    symbols = [*singles, *(symbol + WORD_END for symbol in singles), *map("".join, merges)]
-    ids = {symbol: id_ for id_, symbol in enumerate(symbols)}
-    # Words are kept here, as packed ids.
-    return regex, BPE(ids, merges, end_of_word_suffix=WORD_END, cache_capacity=0).tokenize, symbols
+    symbols = [*singles, *(symbol + WORD_END for symbol in singles), *merged]
+    ranks = {_bytes_of(symbol): id_ for id_, symbol in enumerate(symbols)}
+    return regex, Encoding("clip", pat_str="[^ ]+ ", mergeable_ranks=ranks, special_tokens={}).encode_ordinary, symbols
+
+
+def _bytes_of(symbol: str) -> bytes:
+    """What a symbol stands for, with a space for the end of a word."""
+    end = b" " if symbol.endswith(WORD_END) else b""
+    return symbol.removesuffix(WORD_END).translate(_SYMBOL_BYTES).encode("latin-1") + end
 
 
 # Merges are written in visible characters: each byte that is none in Latin-1 has a substitute from U+0100 on.

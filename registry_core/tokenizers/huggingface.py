@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from registry_core.errors import ConfigError, FetchError
 from registry_core.strict import StrictModel
-from registry_core.tokenizers.base import Tokenizer, missing_library, packed, padded, row_of
+from registry_core.tokenizers.base import Tokenizer, missing_library, packed, row_of, stacked
 from registry_core.tokenizers.cleaning import CLEANERS, Mode, check_libraries
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class HFTokenizer(Tokenizer):
         for body in special(cleaned, add_special_tokens=False)["input_ids"]:
             row = [special.bos_token_id, *body[: max(length - 3, 0)], special.eos_token_id][: length - 1]
             rows.append([*row, *[special.pad_token_id] * (length - 1 - len(row)), special.cls_token_id])
-        return padded(map(packed, rows), length)
+        return stacked([packed(row) for row in rows], length)
 
     def _clean(self, text: str) -> str:
         return " ".join(CLEANERS[self.options.clean](text))

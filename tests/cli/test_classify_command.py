@@ -294,7 +294,7 @@ class TestMistakes:
     def test_a_labels_file_that_is_not_there(self, call):
         assert "--labels-file nowhere.txt could not be read: " in call(CAT, labels=("--labels-file", "nowhere.txt"))[2]
 
-    @pytest.mark.parametrize("library", ["PIL", "tokenizers"])
+    @pytest.mark.parametrize("library", ["PIL", "tiktoken"])
     def test_a_missing_library_is_named_with_its_extra(self, arguments, library):
         code = f"import sys; sys.modules[{library!r}] = None; from registry_core.cli import main; sys.exit(main())"
         done = subprocess.run(
@@ -302,4 +302,4 @@ class TestMistakes:
         )
         assert done.returncode == 1
         assert re.search(rf"{library}\S* is not installed", done.stderr)
-        assert f"pip install 'registry_core[{'text' if library == 'tokenizers' else 'image'}]'" in done.stderr
+        assert f"pip install 'registry_core[{'text' if library == 'tiktoken' else 'image'}]'" in done.stderr

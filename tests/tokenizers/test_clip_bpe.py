@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import gzip
+import itertools
 import pickle
 import subprocess
 import sys
 import threading
+import time
+from importlib.resources import files
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from registry_core import BuildError, ConfigError, InputError
@@ -83,13 +87,72 @@ class TestDecode:
             tokenizer.decode([320, 49408])
 
 
-class TestVocabulary:
-    def test_merging_a_word_that_is_a_token_gives_that_token(self):
-        _, merge, symbols = clip_bpe._base()
-        words = {symbol: id_ for id_, symbol in enumerate(symbols) if symbol.endswith("</w>")}
-        merged = {word: [token.id for token in merge(word.removesuffix("</w>"))] for word in words}
-        assert [word for word, id_ in words.items() if merged[word] != [id_]] == []
+@pytest.fixture(scope="module")
+def published():
+    """Byte-pair encoding as it is defined: symbols -> symbols, by the merges of the file."""
+    data = files("registry_core").joinpath("tokenizers", "data", "clip_bpe_merges.txt.gz").read_bytes()
+    rank = {tuple(line.split(" ")): number for number, line in enumerate(gzip.decompress(data).decode().splitlines())}
 
+    def merge(word):
+        while len(word) > 1:
+            best = min(itertools.pairwise(word), key=lambda pair: rank.get(pair, len(rank)))
+            if best not in rank:
+                break
+            merged = []
+            for symbol in word:
+                if merged and (merged[-1], symbol) == best:
+                    merged[-1] += symbol
+                else:
+                    merged.append(symbol)
+            word = merged
+        return word
+
+    return merge
+
+
+def _letters(symbol):
+    """What merging begins with: single characters, the last with the end of the word if there is one."""
+    word = symbol.removesuffix("</w>")
+    return [*word[:-1], word[-1] + symbol[len(word) :]]
+
+
+class TestMerging:
+    def test_each_tokens_own_text_is_merged_to_that_token(self, published):
+        # With this, to merge by the rank of the joined text is to merge by the rank of the pair.
+        *_, symbols = clip_bpe._base()
+        assert [symbol for symbol in symbols if published(_letters(symbol)) != [symbol]] == []
+
+    def test_a_word_that_is_a_token_is_merged_to_that_token(self):
+        _, merge, symbols = clip_bpe._base()
+        words = {symbol: id_ for id_, symbol in enumerate(symbols[512:], 512) if symbol.endswith("</w>")}
+        texts = {clip_bpe._bytes_of(symbol).decode(errors="replace"): id_ for symbol, id_ in words.items()}
+        whole = {text: id_ for text, id_ in texts.items() if "\ufffd" not in text}
+        assert len(whole) > 34_000
+        assert [text for text, id_ in whole.items() if merge(text) != [id_]] == []
+
+    @given(st.text(min_size=1, max_size=40).filter(lambda word: " " not in word))
+    @example("a" * 1000)
+    @example("the" * 200)
+    def test_any_word_is_merged_as_published(self, published, word):
+        _, merge, symbols = clip_bpe._base()
+        spelt = "".join([clip_bpe._BYTE_SYMBOLS[byte] for byte in word.encode()])
+        assert [symbols[id_] for id_ in merge(word + " ")] == published(_letters(spelt + "</w>"))
+
+    @given(st.text("aeinorst", min_size=1, max_size=30))
+    def test_any_word_of_common_letters_is_merged_as_published(self, published, word):
+        _, merge, symbols = clip_bpe._base()
+        assert [symbols[id_] for id_ in merge(word + " ")] == published(_letters(word + "</w>"))
+
+    def test_a_very_long_word_takes_no_quadratic_time(self, tokenizer):
+        seconds = []
+        for length in (20_000, 200_000):
+            start = time.process_time()
+            tokenizer.encode("ab" * length)
+            seconds.append(time.process_time() - start)
+        assert seconds[1] < 40 * seconds[0]
+
+
+class TestVocabulary:
     def test_no_two_merges_make_the_same_token(self):
         *_, symbols = clip_bpe._base()
         assert len(set(symbols)) == len(symbols) == 49406
@@ -103,10 +166,10 @@ class TestVocabulary:
         monkeypatch.setattr(clip_bpe, "KEPT_PIECES", 10)
         fresh = Vocabulary(())
         for index in range(100):
-            fresh.ids_of([f"piece{index}"])
-        fresh.ids_of(["x" * 10_000])
-        assert len(fresh.kept) <= len(fresh.symbols) + 10
-        assert max(map(len, fresh.kept)) < 100
+            assert fresh.pieces[f"piece{index}"]
+        assert fresh.pieces["x" * 10_000]
+        assert len(fresh.pieces) <= len(fresh.symbols) + 10
+        assert max(map(len, fresh.pieces)) < 100
 
     def test_threads_agree(self, fuzzed, monkeypatch):
         monkeypatch.setattr(clip_bpe, "KEPT_PIECES", 50)
@@ -131,7 +194,7 @@ class TestVocabulary:
         assert special.encode("seals") == [*special.encode("seal"), *special.encode("s")]
 
     def test_every_pair_of_ascii_characters_is_cut_into_words_as_by_the_unicode_pattern(self):
-        fresh = Vocabulary(("<a>",))
+        fresh = Vocabulary(("<a>",)).pieces
         pieces = [chr(a) + chr(b) + end for a in range(128) for b in range(128) for end in ("", "s", "'Ll", "<a>")]
         assert [piece for piece in pieces if fresh._ascii_words(piece) != fresh._words(piece)] == []
 
@@ -157,7 +220,7 @@ class TestObject:
         loader = torch.utils.data.DataLoader(["a", "b"], batch_size=None, num_workers=1, collate_fn=tokenizer)
         assert [ids.shape for ids in loader] == [(1, 77)] * 2
 
-    @pytest.mark.parametrize(("library", "need"), [("tokenizers", "tokenizers"), ("regex", "regex"), ("ftfy", "ftfy")])
+    @pytest.mark.parametrize(("library", "need"), [("tiktoken", "tiktoken"), ("regex", "regex"), ("ftfy", "ftfy")])
     def test_a_missing_library_is_named_with_the_command_that_brings_it(self, monkeypatch, library, need):
         from registry_core.tokenizers import cleaning
 
@@ -169,9 +232,9 @@ class TestObject:
         with pytest.raises(BuildError, match=rf"needs .*{need}.*pip install 'registry_core\[text\]'"):
             ClipTokenizer()
 
-    def test_the_module_imports_neither_torch_nor_tokenizers(self):
+    def test_the_module_imports_no_heavy_library(self):
         code = (
             "import sys, registry_core.tokenizers.make, registry_core.tokenizers.clip_bpe\n"
-            "assert not {'torch', 'tokenizers', 'transformers', 'ftfy', 'regex'} & set(sys.modules)"
+            "assert not {'torch', 'tiktoken', 'transformers', 'ftfy', 'regex'} & set(sys.modules)"
         )
         subprocess.run([sys.executable, "-P", "-c", code], check=True)

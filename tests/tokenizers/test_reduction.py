@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -57,6 +58,20 @@ def test_syntax_prefers_nouns_then_adjectives_then_verbs_and_keeps_the_order():
     assert chosen_words(words, tags, 4) == ["big", "dog", "chases", "cat"]
     assert chosen_words(words, tags, 5) == ["the", "big", "dog", "chases", "cat"]
     assert chosen_words(words, tags, 99) == words
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 6])
+def test_words_of_many_tokens_that_syntax_keeps_are_cut_and_still_end(monkeypatch, length):
+    tagger = SimpleNamespace(  # nltk's data is a download of its own
+        tokenize=SimpleNamespace(word_tokenize=str.split), pos_tag=lambda words: [(word, "NN") for word in words]
+    )
+    monkeypatch.setitem(sys.modules, "nltk", tagger)
+    tokenizer = ClipTokenizer(ClipOptions(reduction_mask="syntax"), length)
+    texts = ["sneachaibran zoosnaquois spovouweam shissmird", "a"]
+    rows = tokenizer(texts)
+    assert rows.shape == (2, length)
+    expected = [tokenizer.sot_token_id, *tokenizer.encode(texts[0])][: length - 1]
+    assert rows[0].tolist() == [*expected, tokenizer.eot_token_id]
 
 
 def test_syntax_without_nltk_says_what_to_install(monkeypatch):
