@@ -49,7 +49,7 @@ class Order:
             OverrideError: a device, precision or tower that is not, or weights for an empty shell.
         """
         check_precision(self.precision)
-        if self.tower not in {None, *TOWERS}:
+        if self.tower not in (None, *TOWERS):
             raise OverrideError(f"tower={self.tower!r}: expected 'image', 'text' or None. Nothing was built.")
         if self.device == "meta" and self.found is not None:
             raise OverrideError(

@@ -22,6 +22,8 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
+from registry_core.arguments import path_of
+
 ENVIRONMENT = "REGISTRY_CORE_CACHE"
 _RECORD = ".record"
 
@@ -81,7 +83,7 @@ class Entry:
 def cache_folder(given: str | os.PathLike[str] | None = None) -> Path:
     """The argument, else REGISTRY_CORE_CACHE, else the system's folder for caches. Nothing is created."""
     chosen = given or os.environ.get(ENVIRONMENT)
-    return Path(chosen).expanduser() if chosen else user_cache_path("registry_core")
+    return path_of("cache_dir", chosen) if chosen else user_cache_path("registry_core")
 
 
 def record_of(path: Path) -> Record | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from registry_core.arguments import path_of
 from registry_core.errors import RegistryError
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class Companions:
         """
         from registry_core.tokenizers.make import tokenizer_of
 
-        return tokenizer_of(self, model, None if cache_dir is None else Path(cache_dir), overrides)
+        return tokenizer_of(self, model, None if cache_dir is None else path_of("cache_dir", cache_dir), overrides)
 
     def loss(
         self,
@@ -191,7 +192,7 @@ class Companions:
         """
         from registry_core.reload import load_into
 
-        return load_into(self.services, model, self.report(model), Path(path).expanduser(), strict=strict)
+        return load_into(self.services, model, self.report(model), path_of("path", path), strict=strict)
 
     def save(self, model: nn.Module, folder: PathLike) -> Path:
         """Write a model's config, weights (safetensors, each shared tensor once), tokenizer and card into a folder.
@@ -208,7 +209,7 @@ class Companions:
         from registry_core.checkpoint.save import save_model
 
         report = self.report(model)
-        return save_model(model, report, Path(folder).expanduser(), model_card(self.services, model, report))
+        return save_model(model, report, path_of("folder", folder), model_card(self.services, model, report))
 
     def push(
         self,

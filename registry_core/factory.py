@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from registry_core.arguments import path_of, text_of
 from registry_core.cache import cache_folder
 from registry_core.companions import Companions, PathLike
 from registry_core.config import TOWERS, ModelConfig, RawConfig
@@ -86,7 +87,7 @@ class Registry(Companions):
             CheckpointError: the file is no checkpoint, unsafe, or another model's.
             PluginError: a plugin failed.
         """
-        resolved = self.services.resolve(name, None if cache_dir is None else Path(cache_dir))
+        resolved = self.services.resolve(name, None if cache_dir is None else path_of("cache_dir", cache_dir))
         if pretrained is None and str(device) == "meta":  # an empty shell holds no weights, its name's own neither
             pretrained = False
         found = find_weights(self.services.lookup, resolved, pretrained, weights_of)
@@ -107,7 +108,7 @@ class Registry(Companions):
 
     def list_models(self, pattern: str = "*") -> list[str]:
         """Model names that match a shell pattern; case does not count."""
-        folded = pattern.casefold()
+        folded = text_of("pattern", pattern).casefold()
         return [name for name in self.services.lookup.names() if fnmatchcase(name.casefold(), folded)]
 
     def list_pretrained(self, model: str | None = None) -> list[tuple[str, str]]:
@@ -164,14 +165,16 @@ class Registry(Companions):
         Raises:
             UnknownModelError, UnknownWeightsError, FetchError: as for `create`.
         """
-        place = cache_dir if to is None else to
-        resolved = self.services.resolve(name, None if place is None else Path(place))
+        given = {"cache_dir": cache_dir, "to": to}
+        cache, carried = (None if value is None else path_of(key, value) for key, value in given.items())
+        place = cache if carried is None else carried
+        resolved = self.services.resolve(name, place)
         found = find_weights(self.services.lookup, resolved, tag)
         if found is None:
             raise OverrideError(f"download needs a tag of {name}, got {tag!r}.")
         context = FetchContext(cache_folder(place), asked=_asked(resolved, found.weights), progress=progress)
-        if to is not None:
-            context = replace(context, elsewhere=(cache_folder(cache_dir),), borrow=False)
+        if carried is not None:
+            context = replace(context, elsewhere=(cache_folder(cache),), borrow=False)
         return self.services.fetch(found.weights, context=context).path
 
     def plugins(self) -> list[Plugin]:

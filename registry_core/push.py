@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from registry_core.arguments import text_of
 from registry_core.checkpoint.card import CARD_FILENAME, is_ours, model_card
 from registry_core.checkpoint.save import save_model
 from registry_core.errors import BuildError, FetchError, OfflineError, OverrideError
@@ -64,7 +65,7 @@ class Push:
         Raises:
             OverrideError: they cannot.
         """
-        if not is_repository(self.repo) or "--" in self.repo or self.repo.endswith(".git"):
+        if not is_repository(text_of("repo", self.repo)) or "--" in self.repo or self.repo.endswith(".git"):
             raise OverrideError(
                 f"{self.repo!r} is no repository of the hub. Expected organisation/name, of letters, digits, '-', '_' "
                 "and '.'. Nothing was sent."

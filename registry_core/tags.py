@@ -7,6 +7,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from registry_core.arguments import path_of
 from registry_core.errors import IntegrityError, OverrideError, UnknownWeightsError, did_you_mean, listing
 from registry_core.lookup import FoundWeights, Lookup, Resolved
 from registry_core.weights import LocalFile, Url, Weights, local_weights
@@ -135,9 +136,10 @@ def tower_files(**given: Pretrained | None) -> dict[str, Path]:
     """The files of towers that have weights of their own, by tower.
 
     Raises:
+        OverrideError: something else than paths.
         UnknownWeightsError: nothing is at a path. A tower that was asked to be filled never stays random.
     """
-    files = {tower: Path(path).expanduser() for tower, path in given.items() if path is not None}
+    files = {tower: path_of(f"{tower}_weights", path) for tower, path in given.items() if path is not None}
     for tower, path in files.items():
         if not path.exists():
             raise UnknownWeightsError(

@@ -9,6 +9,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
+from registry_core.arguments import path_of, text_of
 from registry_core.config import RawConfig
 from registry_core.errors import ConfigError, TakenNameError
 from registry_core.names import ModelName
@@ -33,15 +34,18 @@ def read_config(source: str | os.PathLike[str] | Mapping[str, object], name: str
     Both forms in use are read: the bare config, and the hub's `{"model_cfg": ..., "preprocess_cfg": ...}`.
 
     Raises:
+        OverrideError: neither a path nor a mapping.
         ConfigError: no readable JSON object, a mapping without a name, or a name that create() would take apart.
     """
+    if name is not None:
+        name = text_of("name", name)
     if isinstance(source, Mapping):
         if not name:
             raise ConfigError("A config given as a mapping needs a name: add_config(mapping, name='my-model').")
         return _reachable(name), UserConfig(
             deepcopy(_flat(source)), "(mapping)"
         )  # what the caller changes later is his
-    path = Path(source).expanduser()
+    path = path_of("source", source)
     return _reachable(name or path.stem), UserConfig(read_raw(path), str(path))
 
 

@@ -51,9 +51,11 @@ def save_model(model: nn.Module, report: LoadReport, folder: Path, card: str) ->
             f"{report.name} was not saved: {folder / blocked} is a folder, and a file of that name is to be written. "
             "Nothing was changed. Move it away, or save elsewhere."
         )
+    from safetensors import SafetensorError
+
     try:
         _write(tensors, report, folder, card)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise BuildError(
             f"{report.name} was not saved into {folder}: {error}. Each file in it is whole, old or new, "
             "but they may be of two models until you save again. Make room, or correct its permissions, first."
@@ -79,7 +81,7 @@ def _write(tensors: dict[str, torch.Tensor], report: LoadReport, folder: Path, c
 
 
 def distinct_tensors(model: nn.Module, name: str) -> dict[str, torch.Tensor]:
-    """The state dict with each shared tensor under its first name only, on the CPU and contiguous.
+    """The state dict with each shared tensor under its first name only, on the CPU, contiguous, no two overlapping.
 
     Loading gives the other names back, since they are the same parameter in the model.
 
@@ -97,7 +99,18 @@ def distinct_tensors(model: nn.Module, name: str) -> dict[str, torch.Tensor]:
         if id(tensor) not in seen:
             seen.add(id(tensor))
             distinct[key] = tensor.detach().cpu().contiguous()
-    return distinct
+    return _apart(distinct)
+
+
+def _apart(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A copy of each tensor that lies over another one's memory, which safetensors refuses to write."""
+    end = 0
+    for key, tensor in sorted(tensors.items(), key=lambda item: item[1].data_ptr()):
+        start = tensor.data_ptr()
+        if start < end:
+            tensors[key] = tensor.clone()
+        end = max(end, start + tensor.nbytes)
+    return tensors
 
 
 def _tokenizer_files(report: LoadReport) -> list[Path]:

@@ -1,0 +1,45 @@
+"""What callers give, as what it must be: each refusal names the argument."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from registry_core.errors import OverrideError
+
+
+def text_of(argument: str, given: object) -> str:
+    """The text that a caller gave.
+
+    Args:
+        argument: its name, for the message.
+        given: its value.
+
+    Raises:
+        OverrideError: it is none.
+    """
+    if isinstance(given, str):
+        return given
+    raise _refusal(argument, given, "a text")
+
+
+def path_of(argument: str, given: object) -> Path:
+    """The path that a caller gave, with `~` as the user's folder.
+
+    Args:
+        argument: its name, for the message.
+        given: its value.
+
+    Raises:
+        OverrideError: it is none; bytes are none either.
+    """
+    written = os.fspath(given) if isinstance(given, os.PathLike) else given
+    if isinstance(written, str):
+        return Path(written).expanduser()
+    raise _refusal(argument, given, "a path, as text or as pathlib.Path")
+
+
+def _refusal(argument: str, given: object, expected: str) -> OverrideError:
+    return OverrideError(
+        f"{argument}={given!r:.60}: expected {expected}, got {type(given).__name__}. Nothing was done; correct it."
+    )

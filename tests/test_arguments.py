@@ -1,0 +1,65 @@
+"""Arguments of a wrong type are refused by name, before anything is done."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from registry_core import OverrideError
+from registry_core.arguments import path_of, text_of
+
+CONFIG = {"embed_dim": 8}
+
+
+class TestPathOf:
+    def test_text_and_paths_are_paths_with_the_users_folder(self, monkeypatch):
+        monkeypatch.setenv("HOME", "/home/somebody")
+        monkeypatch.setenv("USERPROFILE", "/home/somebody")
+        assert path_of("to", "~/a") == path_of("to", Path("~/a")) == Path("/home/somebody/a")
+
+    @pytest.mark.parametrize("given", [None, 5, True, b"bytes", ["a"], {}])
+    def test_anything_else_is_refused_by_the_arguments_name(self, given):
+        with pytest.raises(OverrideError) as caught:
+            path_of("to", given)
+        assert str(caught.value) == (
+            f"to={given!r}: expected a path, as text or as pathlib.Path, got {type(given).__name__}. Nothing was done; "
+            "correct it."
+        )
+
+    def test_a_long_value_is_shortened(self):
+        with pytest.raises(OverrideError, match=r"to=\[0, 1, 2.{20,60}: expected"):
+            path_of("to", list(range(1000)))
+
+
+class TestTextOf:
+    def test_text_is_text(self):
+        assert text_of("name", "a") == "a"
+
+    def test_anything_else_is_refused(self):
+        with pytest.raises(OverrideError, match=r"^name=5: expected a text, got int\. Nothing was done; correct it\.$"):
+            text_of("name", 5)
+
+
+WRONG = {
+    "cache_dir of create": ("cache_dir=5", lambda registry, _: registry.create("tiny", False, cache_dir=5)),
+    "image_weights": ("image_weights=5", lambda registry, _: registry.create("tiny", False, image_weights=5)),
+    "text_weights": ("text_weights=5", lambda registry, _: registry.create("tiny", False, text_weights=5)),
+    "tower": (r"tower=\['image'\]", lambda registry, _: registry.create("tiny", False, tower=["image"])),
+    "cache_dir of download": ("cache_dir=5", lambda registry, _: registry.download("tiny", "tag", 5)),
+    "to": ("to=5", lambda registry, _: registry.download("tiny", "tag", to=5)),
+    "cache_dir of tokenizer": ("cache_dir=5", lambda registry, _: registry.tokenizer("tiny", cache_dir=5)),
+    "source": ("source=5", lambda registry, _: registry.add_config(5)),
+    "swapped": (r"name=\{'embed_dim': 8\}", lambda registry, _: registry.add_config("mine", CONFIG)),
+    "pattern": ("pattern=None", lambda registry, _: registry.list_models(None)),
+    "path of load": ("path=5", lambda registry, model: registry.load(model, 5)),
+    "folder": ("folder=5", lambda registry, model: registry.save(model, 5)),
+    "repo": ("repo=5", lambda registry, model: registry.push(model, 5)),
+}
+
+
+@pytest.mark.parametrize("which", WRONG)
+def test_a_call_names_the_argument(registry, which):
+    named, call = WRONG[which]
+    with pytest.raises(OverrideError, match=f"^{named}: expected "):
+        call(registry, registry.create("tiny", False))
