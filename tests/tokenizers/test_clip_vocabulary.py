@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import gzip
+import itertools
+import threading
+import time
+from importlib.resources import files
+
+import pytest
+import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from registry_core import ConfigError
+from registry_core.tokenizers import clip_vocabulary
+from registry_core.tokenizers.clip_bpe import ClipOptions, ClipTokenizer
+from registry_core.tokenizers.clip_vocabulary import Vocabulary
+
+
+@pytest.fixture(scope="module")
+def published():
+    """Byte-pair encoding as it is defined: symbols -> symbols, by the merges of the file."""
+    data = files("registry_core").joinpath("tokenizers", "data", "clip_bpe_merges.txt.gz").read_bytes()
+    rank = {tuple(line.split(" ")): number for number, line in enumerate(gzip.decompress(data).decode().splitlines())}
+
+    def merge(word):
+        while len(word) > 1:
+            best = min(itertools.pairwise(word), key=lambda pair: rank.get(pair, len(rank)))
+            if best not in rank:
+                break
+            merged = []
+            for symbol in word:
+                if merged and (merged[-1], symbol) == best:
+                    merged[-1] += symbol
+                else:
+                    merged.append(symbol)
+            word = merged
+        return word
+
+    return merge
+
+
+def _letters(symbol):
+    """What merging begins with: single characters, the last with the end of the word if there is one."""
+    word = symbol.removesuffix("</w>")
+    return [*word[:-1], word[-1] + symbol[len(word) :]]
+
+
+class TestMerging:
+    def test_each_tokens_own_text_is_merged_to_that_token(self, published):
+        # With this, to merge by the rank of the joined text is to merge by the rank of the pair.
+        *_, symbols = clip_vocabulary._base()
+        assert [symbol for symbol in symbols if published(_letters(symbol)) != [symbol]] == []
+
+    def test_a_word_that_is_a_token_is_merged_to_that_token(self):
+        _, merge, symbols = clip_vocabulary._base()
+        words = {symbol: id_ for id_, symbol in enumerate(symbols[512:], 512) if symbol.endswith("</w>")}
+        texts = {clip_vocabulary._bytes_of(symbol).decode(errors="replace"): id_ for symbol, id_ in words.items()}
+        whole = {text: id_ for text, id_ in texts.items() if "\ufffd" not in text}
+        assert len(whole) > 34_000
+        assert [text for text, id_ in whole.items() if merge(text) != [id_]] == []
+
+    @given(st.text(min_size=1, max_size=40).filter(lambda word: " " not in word))
+    @example("a" * 1000)
+    @example("the" * 200)
+    def test_any_word_is_merged_as_published(self, published, word):
+        _, merge, symbols = clip_vocabulary._base()
+        spelt = "".join([clip_vocabulary._BYTE_SYMBOLS[byte] for byte in word.encode()])
+        assert [symbols[id_] for id_ in merge(word + " ")] == published(_letters(spelt + "</w>"))
+
+    @given(st.text("aeinorst", min_size=1, max_size=30))
+    def test_any_word_of_common_letters_is_merged_as_published(self, published, word):
+        _, merge, symbols = clip_vocabulary._base()
+        assert [symbols[id_] for id_ in merge(word + " ")] == published(_letters(word + "</w>"))
+
+    def test_a_very_long_word_takes_no_quadratic_time(self):
+        tokenizer, seconds = ClipTokenizer(), []
+        for length in (50_000, 500_000):
+            start = time.process_time()
+            tokenizer.encode("ab" * length)
+            seconds.append(time.process_time() - start)
+        assert seconds[1] < 40 * seconds[0]
+
+
+class TestVocabulary:
+    def test_no_two_merges_make_the_same_token(self):
+        *_, symbols = clip_vocabulary._base()
+        assert len(set(symbols)) == len(symbols) == 49406
+
+    def test_kept_pieces_are_bounded_in_number_and_length(self, monkeypatch):
+        monkeypatch.setattr(clip_vocabulary, "KEPT_PIECES", 10)
+        fresh = Vocabulary(())
+        for index in range(100):
+            assert fresh.pieces[f"piece{index}"]
+        assert fresh.pieces["x" * 10_000]
+        assert len(fresh.pieces) <= len(fresh.symbols) + 10
+        assert max(map(len, fresh.pieces)) < 100
+
+    def test_threads_agree(self, fuzzed, monkeypatch):
+        monkeypatch.setattr(clip_vocabulary, "KEPT_PIECES", 50)
+        texts = fuzzed(300, seed=11)
+        expected, found = ClipTokenizer()(texts), []
+        threads = [threading.Thread(target=lambda: found.append(ClipTokenizer()(texts))) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert [torch.equal(ids, expected) for ids in found] == [True] * 4
+
+    @pytest.mark.parametrize("tokens", [["two words"], [""], ["<a>", "<a>"], ["<end_of_text>"]])
+    def test_special_tokens_that_no_text_can_hold_are_refused(self, tokens):
+        with pytest.raises(ConfigError, match="each must be a text of its own, without white space"):
+            ClipTokenizer(ClipOptions(additional_special_tokens=tokens))
+
+    def test_a_special_token_of_letters_is_found_within_words(self):
+        special = ClipTokenizer(ClipOptions(additional_special_tokens=["mask", "\u017feal", "né"]))
+        assert special.encode("masks") == [49408, *special.encode("s")]
+        assert special.encode("mask, né") == [49408, *special.encode(","), 49410]
+        assert special.encode("seals") == [*special.encode("seal"), *special.encode("s")]
+
+    def test_every_pair_of_ascii_characters_is_cut_into_words_as_by_the_unicode_pattern(self):
+        fresh = Vocabulary(("<a>",)).pieces
+        pieces = [chr(a) + chr(b) + end for a in range(128) for b in range(128) for end in ("", "s", "'Ll", "<a>")]
+        assert [piece for piece in pieces if fresh._ascii_words(piece) != fresh._words(piece)] == []
+
+    def test_special_tokens_are_no_patterns(self):
+        special = ClipTokenizer(ClipOptions(additional_special_tokens=["<|mask|>"]))
+        assert special.encode("a <|mask|> b") == [320, 49408, 321]
