@@ -121,7 +121,8 @@ class Server:
 
     def plain(self, handler, status, headers=()):
         handler.send_response(status)
-        for name, value in {"Content-Length": "2", **dict(headers)}.items():
+        # The connection is closed after each answer; unsaid, a client that follows a redirect may ask on it just then.
+        for name, value in {"Content-Length": "2", "Connection": "close", **dict(headers)}.items():
             handler.send_header(name, value)
         handler.end_headers()
         handler.wfile.write(b"no")
