@@ -17,6 +17,8 @@ ftfy.bad_codecs.ok()
 
 WORDS = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
 COMMON, EMOJI = WORDS["common"].split(), WORDS["emoji"].split()
+MARKED = ["{},", "{}'s", "{}-{}", "({})", "{}/{}", '"{}"', "{}: {}", "{} & {}", "{}_{}.jpg"]
+FIGURES = ["{}x{}", "${}", "{}%", "{1}", "{}.{}", "#{}", "{1}-{0}", "{}mm"]
 SYLLABLES = {part: letters.split() for part, letters in WORDS["syllables"].items()}
 ENTITIES = [f"&{name}" for name in sorted(html.entities.html5) if name.endswith(";")]
 CONTROLS = ["\x00", "\x07", "\x1b[31m", "\x1b[0m", "\x7f", "\ufeff", "\t", "\n", "\r\n", "\u2028", "\x0b", "\u200b"]
@@ -51,6 +53,19 @@ def mixed(r: Random) -> str:
             if r.random() < 0.8  # noqa: PLR2004
             else r.choice([made_up(r).split()[0].title(), str(r.randrange(3000)), f"({r.choice(COMMON)})", "#1", "50%"])
         ),
+    )
+
+
+def marked(r: Random) -> str:
+    """Common words with marks in them and around them."""
+    return sentence(r, lambda: r.choice(MARKED).format(r.choice(COMMON), r.choice(COMMON)))
+
+
+def figures(r: Random) -> str:
+    """Every other word a size, a price, a year or the like."""
+    return sentence(
+        r,
+        lambda: r.choice(COMMON) if r.random() < 0.5 else r.choice(FIGURES).format(r.randrange(99), r.randrange(3000)),  # noqa: PLR2004
     )
 
 
@@ -130,6 +145,8 @@ def sentence(r: Random, word: Callable[[], str]) -> str:
 ASCII: dict[str, Callable[[Random], str]] = {
     "common words": common,
     "common words, some names and numbers": mixed,
+    "marks in and around words": marked,
+    "sizes, prices and years": figures,
     "words never seen": made_up,
     "random letters": letters,
 }

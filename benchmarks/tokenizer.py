@@ -50,7 +50,7 @@ class Pair:
 
     def forget(self) -> None:
         """Empties what they keep of words."""
-        self.ours._vocabulary.pieces.forget()  # noqa: SLF001
+        self.ours._vocabulary.words.forget()  # noqa: SLF001
         self.theirs.cache = {special: special for special in ("<start_of_text>", "<end_of_text>")}
 
 

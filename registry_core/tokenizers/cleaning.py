@@ -1,8 +1,8 @@
-"""How texts are cleaned before they are tokenised: repaired by ftfy, freed of HTML entities, one space between words.
+"""How texts are cleaned before they are tokenised: repaired by ftfy, freed of HTML entities, in the case that is meant.
 
 ftfy repairs what wrong decoding did to a text, in some twenty steps, and repeats them until they change nothing. Most
 texts need few of them, and to find that out by taking all steps costs more than tokenising. So there are two
-shortcuts, each equal to `ftfy.fix_text`: printable ASCII without `&` is never changed; and of other texts cheap
+shortcuts, each equal to `ftfy.fix_text`: printable ASCII without entities is never changed; and of other texts cheap
 searches tell which steps would apply, and only these are taken, by ftfy's own functions and in its order.
 """
 
@@ -22,6 +22,7 @@ from registry_core.tokenizers.base import missing_library
 
 Mode = Literal["lower", "whitespace", "canonicalize"]
 
+_MAY_BE_ENTITY = re.compile("&[^ &;<]")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 # The release whose order of steps and whose heuristic (by its hash) the shortcut is known to fit. Another one is asked
@@ -39,36 +40,27 @@ _LONGEST_BADNESS = 6  # characters that the heuristic's longest sequence has
 _LONGEST = 100_000  # characters; ftfy takes longer texts in parts
 
 
-def lower(text: str) -> list[str]:
+def lower(text: str) -> str:
     """Repaired, lower case; CLIP's own."""
-    return repaired(text).lower().split()
+    return repaired(text).lower()
 
 
-def whitespace(text: str) -> list[str]:
-    """Repaired, in its own case."""
-    return repaired(text).split()
-
-
-def canonicalize(text: str) -> list[str]:
+def canonicalize(text: str) -> str:
     """Repaired, lower case, without punctuation; SigLIP's (https://github.com/google-research/big_vision)."""
-    return repaired(text).replace("_", " ").translate(_PUNCTUATION).lower().split()
-
-
-# Each gives the pieces of a text between white space.
-CLEANERS: dict[Mode, Callable[[str], list[str]]] = {
-    "lower": lower,
-    "whitespace": whitespace,
-    "canonicalize": canonicalize,
-}
+    return repaired(text).replace("_", " ").translate(_PUNCTUATION).lower()
 
 
 def repaired(text: str) -> str:
     """The text as ftfy repairs it, without HTML entities; white space is as it was."""
-    if text.isascii() and text.isprintable() and "&" not in text:
+    if text.isascii() and text.isprintable() and ("&" not in text or not _MAY_BE_ENTITY.search(text)):
         return text
     in_short, in_full = _repairs()
     result = in_short(text) if len(text) <= _LONGEST else in_full(text)
     return html.unescape(html.unescape(result)) if "&" in result else result
+
+
+# White space stays as it is: how much of it there is means nothing to any tokenizer here.
+CLEANERS: dict[Mode, Callable[[str], str]] = {"lower": lower, "whitespace": repaired, "canonicalize": canonicalize}
 
 
 def check_libraries(extra: str = "text") -> None:

@@ -1,4 +1,4 @@
-"""CLIP's tokenizer: texts are cleaned, cut at white space, and the ids of the pieces are joined into rows."""
+"""CLIP's tokenizer: texts are cleaned, cut into words, and the ids of the words are joined into rows."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class ClipTokenizer(Tokenizer):
     def _prepare(self) -> None:
         self._clean = CLEANERS[self.options.clean]
         self._vocabulary = vocabulary(tuple(self.options.additional_special_tokens or ()))
-        self._ids_of = self._vocabulary.pieces.__getitem__
+        self._cut, self._ids_of = self._vocabulary.cut, self._vocabulary.words.__getitem__
         self.vocab_size = len(self._vocabulary.symbols)
         self.all_special_ids = list(self._vocabulary.special.values())
         self.sot_token_id, self.eot_token_id = self.all_special_ids[:2]
@@ -85,18 +85,16 @@ class ClipTokenizer(Tokenizer):
 
     def _row(self, text: str, size: int) -> bytes:
         """Start, as many ids of a text as fit, end, and zeros."""
-        pieces, most = self._clean(text), size // ID_SIZE
-        row = self._start + b"".join(map(self._ids_of, pieces[:most]))
-        if len(pieces) > most and len(row) < size:  # some pieces have no id
-            row += b"".join(map(self._ids_of, pieces[most:]))
-        return self._ended(row, size)
+        words = self._cut(self._clean(text))
+        del words[size // ID_SIZE :]  # no word has less than one id
+        return self._ended(self._start + b"".join(map(self._ids_of, words)), size)
 
     def _ended(self, row: bytes, size: int) -> bytes:
         return (row[: size - ID_SIZE] + self._end).ljust(size, b"\0")
 
     def encode(self, text: str) -> list[int]:
         """The ids of one text, as many as it has, without start and end."""
-        return unpacked(b"".join(map(self._ids_of, self._clean(text))))
+        return unpacked(b"".join(map(self._ids_of, self._cut(self._clean(text)))))
 
     def decode(self, ids: Tensor | Sequence[int], *, skip_special_tokens: bool = True) -> str:
         """The text of one row of ids, as cleaning left it, with a space after each word.

@@ -1,10 +1,10 @@
 """CLIP's byte-pair encoding (Radford et al. 2021, https://arxiv.org/abs/2103.00020; Sennrich et al. 2016).
 
-Pieces of a text are cut into words by a pattern that knows no white space; so the ids of a piece do not depend on its
-neighbours and are kept, as bytes: to join these is all that most texts need. A word that is new is merged by tiktoken.
-It merges bytes and knows no end of a word; a space, which no word holds, stands for it. It takes the two neighbours
-whose joined text comes first among the tokens, the published merges the pair that comes first: the same, since each
-token's own text is merged to that one token, as a test shows.
+A text is cut into words by a pattern. The ids of a word do not depend on its neighbours and are kept, as bytes: to join
+these is all that most texts need. A word that is new is merged by tiktoken. It merges bytes and knows no end of a word;
+a space, which no word holds, stands for it. It takes the two neighbours whose joined text comes first among the tokens,
+the published merges the pair that comes first: the same, since each token's own text is merged to that one token, as a
+test shows.
 """
 
 from __future__ import annotations
@@ -22,30 +22,54 @@ from registry_core.tokenizers.base import missing_library, packed
 
 START, END = "<start_of_text>", "<end_of_text>"
 WORD_END = "</w>"
+_ENDINGS = "'s|'t|'re|'ve|'m|'ll|'d"
 # Letters and digits are those of the `regex` library's Unicode tables, as for the published models. It ignores case by
 # Unicode's rules too: 's also finds an apostrophe and a long s.
-WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
-# The same for ASCII, which the standard library searches twice as fast.
-ASCII_WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[a-z]+|[0-9]|[^\sa-z0-9]+"
-KEPT_PIECES = 1 << 16
+_WORDS = r"(?i){special}|" + _ENDINGS + r"|[\p{{L}}]+|[\p{{N}}]|[^\s\p{{L}}\p{{N}}]+"
+# The same for ASCII, which the standard library searches several times as fast if letters come first and classes need
+# not ignore case. White space is what `str.split` takes for it.
+_ASCII_WORDS = r"[a-zA-Z]+|[0-9]|(?i:{special}|" + _ENDINGS + r")|[^\t-\r\x1c-\x20a-zA-Z0-9]+"
+KEPT_WORDS = 1 << 16
 LONGEST_KEPT = 64  # characters
 
 
 class Vocabulary:
-    """Symbols by id, and the ids of texts.
+    """Symbols by id, and how texts become ids.
 
     Attributes:
         symbols: by id.
-        special: whole texts that are one token -> id.
-        pieces: their ids, shared by all tokenizers of the vocabulary.
+        special: whole words that are one token -> id.
+        words: their ids, shared by all tokenizers of the vocabulary.
     """
 
     def __init__(self, additional_special_tokens: tuple[str, ...]) -> None:
-        *_, symbols = _base()
+        regex, _, symbols = _base()
         special = [START, END, *additional_special_tokens]
         self.symbols = [*symbols, *special]
         self.special = dict(zip(special, range(len(symbols), len(self.symbols)), strict=True))
-        self.pieces = Pieces(self.symbols, self.special)
+        self.words = Words(self.symbols, self.special)
+        any_special = "|".join(map(regex.escape, special))
+        self._find = regex.compile(_WORDS.format(special=any_special)).findall
+        # A special token may begin as a word does, and goes before it; or have letters whose other case is ASCII.
+        self._is_usual = any_special.isascii() and not any(token[0].isalnum() for token in special)
+        self._find_ascii = re.compile(_ASCII_WORDS.format(special=any_special), re.ASCII).findall
+
+    def cut(self, text: str) -> list[str]:
+        """The words of a cleaned text."""
+        if not (self._is_usual and text.isascii()):
+            return self._unicode_words(text)
+        # Letters, spaces and perhaps a mark at the end are most captions, and to split takes a third of a search.
+        if not text.replace(" ", "")[:-1].isalpha():
+            return self._find_ascii(text)
+        words = text.split()
+        last = words[-1]
+        if not last.isalpha():
+            words[-1:] = filter(None, (last[:-1], last[-1]))
+        return words
+
+    def _unicode_words(self, text: str) -> list[str]:
+        words: list[str] = self._find(" ".join(text.split()))
+        return words
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids; bytes that form no character become U+FFFD."""
@@ -54,63 +78,36 @@ class Vocabulary:
         return b"".join(parts).decode(errors="replace")
 
 
-class Pieces(dict[str, bytes]):
-    """Piece of a cleaned text -> its packed ids: words that are tokens, and a bounded number of pieces seen so far.
+class Words(dict[str, bytes]):
+    """Word -> its packed ids: words that are tokens, and a bounded number of others that were asked for.
 
     Args:
         symbols: by id.
-        special: whole texts that are one token -> id.
+        special: whole words that are one token -> id.
     """
 
     def __init__(self, symbols: list[str], special: dict[str, int]) -> None:
         super().__init__()
-        regex, self._merge, _ = _base()
+        _, self._merge, _ = _base()
         # Merging a word that is a token of its own would lead to that token; tests show it for each.
         whole = {symbol.removesuffix(WORD_END): id_ for id_, symbol in enumerate(symbols) if symbol.endswith(WORD_END)}
-        self._whole = {word: packed([id_]) for word, id_ in (whole | special).items() if word.isascii()}
-        self._special = {word: packed([id_]) for word, id_ in special.items()}
-        # Else one of them may be found within any word.
-        self._letters_are_words = not any(map(str.isalpha, special))
-        self._has_no_other_special = special.keys() == {START, END}
-        self._most = len(whole) + KEPT_PIECES
-        any_special = "|".join(map(regex.escape, special))
-        self._words = regex.compile(f"{any_special}|{WORDS}", regex.IGNORECASE).findall
-        self._ascii_words = self._words  # a special token may have letters whose other case is ASCII
-        if any_special.isascii():
-            self._ascii_words = re.compile(f"{any_special}|{ASCII_WORDS}", re.IGNORECASE | re.ASCII).findall
+        known = {word: id_ for word, id_ in whole.items() if word.isascii()} | special
+        self._known = {word: packed([id_]) for word, id_ in known.items()}
+        self._most = len(known) + KEPT_WORDS
         self.forget()
 
     def forget(self) -> None:
         """Keep nothing but the words that are tokens."""
         self.clear()
-        if self._letters_are_words:
-            self.update(item for item in self._whole.items() if item[0].isalpha())
+        self.update(self._known)
 
-    def __missing__(self, piece: str) -> bytes:
-        if piece.isascii() and piece.isalpha() and self._letters_are_words:
-            ids = array("q", self._merge(piece + " ")).tobytes()
-        else:
-            ids = self._cut(piece)
-        if len(piece) <= LONGEST_KEPT:
+    def __missing__(self, word: str) -> bytes:
+        ids = array("q", self._merge(word + " ")).tobytes()
+        if len(word) <= LONGEST_KEPT:
             if len(self) >= self._most:
                 self.forget()
-            self[piece] = ids
+            self[word] = ids
         return ids
-
-    def _cut(self, piece: str) -> bytes:
-        whole = self._whole
-        if not piece.isascii():
-            return b"".join([self._special.get(word) or self._merged(word) for word in self._words(piece)])
-        if self._has_no_other_special:  # what numbers and the ends of sentences are cut into, without a pattern
-            if piece.isdigit():
-                return b"".join(map(whole.__getitem__, piece))
-            word, mark = piece[:-1], piece[-1]
-            if word.isalpha() and not mark.isalnum():
-                return self[word] + whole[mark]
-        return b"".join([whole.get(word) or self._merged(word) for word in self._ascii_words(piece)])
-
-    def _merged(self, word: str) -> bytes:
-        return packed(self._merge(word + " "))
 
 
 @lru_cache

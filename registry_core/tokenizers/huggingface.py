@@ -125,7 +125,7 @@ class HFTokenizer(Tokenizer):
         return stacked([packed(row) for row in rows], length)
 
     def _clean(self, text: str) -> str:
-        return " ".join(CLEANERS[self.options.clean](text))
+        return " ".join(CLEANERS[self.options.clean](text).split())
 
     def encode(self, text: str) -> list[int]:
         """The ids of one text, as many as it has, without special tokens."""

@@ -87,17 +87,17 @@ class TestVocabulary:
         *_, symbols = clip_vocabulary._base()
         assert len(set(symbols)) == len(symbols) == 49406
 
-    def test_kept_pieces_are_bounded_in_number_and_length(self, monkeypatch):
-        monkeypatch.setattr(clip_vocabulary, "KEPT_PIECES", 10)
+    def test_kept_words_are_bounded_in_number_and_length(self, monkeypatch):
+        monkeypatch.setattr(clip_vocabulary, "KEPT_WORDS", 10)
         fresh = Vocabulary(())
         for index in range(100):
-            assert fresh.pieces[f"piece{index}"]
-        assert fresh.pieces["x" * 10_000]
-        assert len(fresh.pieces) <= len(fresh.symbols) + 10
-        assert max(map(len, fresh.pieces)) < 100
+            assert fresh.words["word" * 5 + chr(ord("a") + index % 26) * (index // 26)]
+        assert fresh.words["x" * 10_000]
+        assert len(fresh.words) <= len(fresh.symbols) + 10
+        assert max(map(len, fresh.words)) < 100
 
     def test_threads_agree(self, fuzzed, monkeypatch):
-        monkeypatch.setattr(clip_vocabulary, "KEPT_PIECES", 50)
+        monkeypatch.setattr(clip_vocabulary, "KEPT_WORDS", 50)
         texts = fuzzed(300, seed=11)
         expected, found = ClipTokenizer()(texts), []
         threads = [threading.Thread(target=lambda: found.append(ClipTokenizer()(texts))) for _ in range(4)]
@@ -118,10 +118,18 @@ class TestVocabulary:
         assert special.encode("mask, né") == [49408, *special.encode(","), 49410]
         assert special.encode("seals") == [*special.encode("seal"), *special.encode("s")]
 
-    def test_every_pair_of_ascii_characters_is_cut_into_words_as_by_the_unicode_pattern(self):
-        fresh = Vocabulary(("<a>",)).pieces
-        pieces = [chr(a) + chr(b) + end for a in range(128) for b in range(128) for end in ("", "s", "'Ll", "<a>")]
-        assert [piece for piece in pieces if fresh._ascii_words(piece) != fresh._words(piece)] == []
+    @pytest.mark.parametrize("special", [(), ("<a>",), ("mask",), ("'s!",), ("né",)])
+    def test_every_pair_of_ascii_characters_is_cut_into_words_as_by_the_unicode_pattern(self, special):
+        fresh = Vocabulary(special)
+        ends = ("", "s", "'Ll", "<A>", "Masks", "'S!", "NÉ")
+        pairs = [chr(a) + chr(b) for a in range(128) for b in range(128)]
+        texts = [*(pair + end for pair in pairs for end in ends), *("The " + pair for pair in pairs)]
+        assert [text for text in texts if fresh.cut(text) != fresh._unicode_words(text)] == []
+
+    @given(st.text(st.sampled_from("aBz '.!\n\x1c9"), max_size=12))
+    def test_ascii_texts_are_cut_into_words_as_by_the_unicode_pattern(self, text):
+        vocabulary = clip_vocabulary.vocabulary()
+        assert vocabulary.cut(text) == vocabulary._unicode_words(text)
 
     def test_special_tokens_are_no_patterns(self):
         special = ClipTokenizer(ClipOptions(additional_special_tokens=["<|mask|>"]))
