@@ -34,9 +34,18 @@ def path_of(argument: str, given: object) -> Path:
         OverrideError: it is none; bytes are none either.
     """
     written = os.fspath(given) if isinstance(given, os.PathLike) else given
-    if isinstance(written, str):
+    if isinstance(written, str) and written:  # of nothing, pathlib makes the current folder
         return Path(written).expanduser()
     raise _refusal(argument, given, "a path, as text or as pathlib.Path")
+
+
+def folder_of(argument: str, given: object) -> Path | None:
+    """The folder that a caller gave for files of ours; None and "" mean the usual one.
+
+    Raises:
+        OverrideError: as for `path_of`.
+    """
+    return None if given is None or given == "" else path_of(argument, given)
 
 
 def _refusal(argument: str, given: object, expected: str) -> OverrideError:

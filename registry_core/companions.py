@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry_core.arguments import path_of
+from registry_core.arguments import folder_of, path_of
 from registry_core.errors import RegistryError
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Companions:
         """
         from registry_core.tokenizers.make import tokenizer_of
 
-        return tokenizer_of(self, model, None if cache_dir is None else path_of("cache_dir", cache_dir), overrides)
+        return tokenizer_of(self, model, folder_of("cache_dir", cache_dir), overrides)
 
     def loss(
         self,

@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry_core.arguments import path_of, text_of
+from registry_core.arguments import folder_of, path_of, text_of
 from registry_core.cache import cache_folder
 from registry_core.companions import Companions, PathLike
 from registry_core.config import TOWERS, ModelConfig, RawConfig
@@ -87,7 +87,7 @@ class Registry(Companions):
             CheckpointError: the file is no checkpoint, unsafe, or another model's.
             PluginError: a plugin failed.
         """
-        resolved = self.services.resolve(name, None if cache_dir is None else path_of("cache_dir", cache_dir))
+        resolved = self.services.resolve(name, folder_of("cache_dir", cache_dir))
         if pretrained is None and str(device) == "meta":  # an empty shell holds no weights, its name's own neither
             pretrained = False
         found = find_weights(self.services.lookup, resolved, pretrained, weights_of)
@@ -165,8 +165,7 @@ class Registry(Companions):
         Raises:
             UnknownModelError, UnknownWeightsError, FetchError: as for `create`.
         """
-        given = {"cache_dir": cache_dir, "to": to}
-        cache, carried = (None if value is None else path_of(key, value) for key, value in given.items())
+        cache, carried = folder_of("cache_dir", cache_dir), None if to is None else path_of("to", to)
         place = cache if carried is None else carried
         resolved = self.services.resolve(name, place)
         found = find_weights(self.services.lookup, resolved, tag)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from registry_core import OverrideError
-from registry_core.arguments import path_of, text_of
+from registry_core.arguments import folder_of, path_of, text_of
 
 CONFIG = {"embed_dim": 8}
 
@@ -18,7 +18,7 @@ class TestPathOf:
         monkeypatch.setenv("USERPROFILE", "/home/somebody")
         assert path_of("to", "~/a") == path_of("to", Path("~/a")) == Path("/home/somebody/a")
 
-    @pytest.mark.parametrize("given", [None, 5, True, b"bytes", ["a"], {}])
+    @pytest.mark.parametrize("given", [None, 5, True, b"bytes", ["a"], {}, ""])
     def test_anything_else_is_refused_by_the_arguments_name(self, given):
         with pytest.raises(OverrideError) as caught:
             path_of("to", given)
@@ -30,6 +30,16 @@ class TestPathOf:
     def test_a_long_value_is_shortened(self):
         with pytest.raises(OverrideError, match=r"to=\[0, 1, 2.{20,60}: expected"):
             path_of("to", list(range(1000)))
+
+
+class TestFolderOf:
+    def test_nothing_means_the_usual_folder(self):
+        assert folder_of("cache_dir", None) is folder_of("cache_dir", "") is None
+        assert folder_of("cache_dir", "a") == Path("a")
+
+    def test_anything_else_is_refused(self):
+        with pytest.raises(OverrideError, match=r"^cache_dir=5: expected a path, "):
+            folder_of("cache_dir", 5)
 
 
 class TestTextOf:
@@ -53,6 +63,7 @@ WRONG = {
     "swapped": (r"name=\{'embed_dim': 8\}", lambda registry, _: registry.add_config("mine", CONFIG)),
     "pattern": ("pattern=None", lambda registry, _: registry.list_models(None)),
     "path of load": ("path=5", lambda registry, model: registry.load(model, 5)),
+    "no folder": ("folder=''", lambda registry, model: registry.save(model, "")),
     "folder": ("folder=5", lambda registry, model: registry.save(model, 5)),
     "repo": ("repo=5", lambda registry, model: registry.push(model, 5)),
 }
