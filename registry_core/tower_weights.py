@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from itertools import accumulate
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from registry_core.build import build
 from registry_core.checkpoint.file import CheckpointFile
 from registry_core.checkpoint.index import Conversion, LazyTensor
-from registry_core.checkpoint.load import LoadOptions, load_state
+from registry_core.checkpoint.load import LoadOptions, LoadOutcome, load_state
 from registry_core.checkpoint.recognise import read_index
 from registry_core.errors import CheckpointError, StateDictError, listing
 
@@ -39,8 +40,8 @@ def load_tower(services: Services, order: Order, model: nn.Module, report: LoadR
         StateDictError: it holds no tensor of the tower, or (under `strict`) not all, or others.
     """
     path = order.tower_files[tower]
-    make = partial(services.build, order.settled.config)
-    names = frozenset(model.state_dict()) - set(build(partial(make, _OTHER[tower]), values=False).state_dict())
+    # What both towers have, such as the scale, and what needs both, such as a decoder, belongs to neither.
+    names = _names(services, order, tower) - _names(services, order, _OTHER[tower])
     with CheckpointFile(path) as file:
         index = read_index(file)
         prefix, conversion = _best(services, order, names, index.tensors)
@@ -52,16 +53,33 @@ def load_tower(services: Services, order: Order, model: nn.Module, report: LoadR
             )
         # Of a whole model's checkpoint the rest is not asked for; of a tower's alone it is a stranger.
         ignored = frozenset(conversion.state) - names if prefix == "" else frozenset(model.state_dict()) - names
-        fresh = partial(build, partial(make, order.tower), values=True)
-        options = LoadOptions(order.strict, order.mmap, ignored, fresh, only=names)
+        options = LoadOptions(order.strict, order.mmap, ignored, fresh=None, only=names)  # the model has values already
         outcome = load_state(model, conversion, file, options, f"the {tower} tower of {report.name}")
     report.notes.append(f"{tower} tower from {path}: {len(outcome.loaded)} names, {index.format}, {conversion.kind}")
     report.left_to_owner += [name for name in conversion.left_to_owner if name not in report.left_to_owner]
-    report.missing += outcome.missing
-    report.unexpected += outcome.unexpected
-    report.misshaped.update(outcome.misshaped)
-    report.adapted.update(outcome.adapted)
+    _note(report, outcome, tower)
     return conversion
+
+
+def _names(services: Services, order: Order, tower: str) -> frozenset[str]:
+    return frozenset(build(partial(services.build, order.settled.config, tower), values=False).state_dict())
+
+
+def _note(report: LoadReport, outcome: LoadOutcome, tower: str) -> None:
+    """What the tower's file did, over what the report says of the same names so far."""
+    written = set(outcome.loaded)
+    report.missing = [name for name in report.missing if name not in written]
+    report.misshaped = {name: shapes for name, shapes in report.misshaped.items() if name not in written}
+    report.adapted = {name: what for name, what in report.adapted.items() if name not in written} | outcome.adapted
+    report.cast = dict(Counter(report.cast) + outcome.cast)
+    report.unexpected += outcome.unexpected
+    left = {*outcome.missing, *outcome.misshaped}.intersection(report.loaded)
+    if left:
+        kept = f"{len(left)} of its names keep the values from {report.weights}: {listing(sorted(left), 5)}"
+        report.notes.append(f"{tower} tower: {kept}")
+    report.loaded += sorted(written.difference(report.loaded))
+    report.missing += [name for name in outcome.missing if name not in left and name not in report.missing]
+    report.misshaped |= {name: shapes for name, shapes in outcome.misshaped.items() if name not in left}
 
 
 def _best(

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from registry_core import Conversion, LazyTensor, ModelConfig
-from registry_core.towers.fitting import fit_image_positions, fit_scalars, fit_text_positions
+from registry_core.towers.fitting import (
+    fit_image_positions,
+    fit_scalars,
+    fit_text_positions,
+    has_plain_text_layers,
+    text_layers_in_tower,
+)
 
 # Buffers that some libraries and older versions saved, and that are computed here.
 COMPUTED = frozenset({
@@ -22,7 +28,10 @@ def convert(config: ModelConfig, trained: ModelConfig, state: Mapping[str, LazyT
     Raises:
         CheckpointError: position embeddings cannot be resized.
     """
+    kind = "CoCa"
+    if has_plain_text_layers(state):  # no decoder: for a lenient load, or for one tower
+        state, kind = text_layers_in_tower(state), "CLIP, its text layers moved into a tower"
     named = {name: tensor for name, tensor in state.items() if name not in COMPUTED}
     fitted = fit_image_positions(config.vision_cfg, trained.vision_cfg, named)
     fitted = fit_text_positions(config, fitted, prefix="text.")
-    return Conversion(fit_scalars(config, fitted), kind="CoCa")
+    return Conversion(fit_scalars(config, fitted), kind=kind)

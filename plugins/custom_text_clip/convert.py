@@ -6,15 +6,18 @@ from collections.abc import Callable, Mapping
 
 from registry_core import Conversion, LazyTensor, ModelConfig
 from registry_core.checkpoint.layout import relayout
-from registry_core.towers.fitting import fit_image_positions, fit_scalars, fit_text_positions
+from registry_core.towers.fitting import (
+    fit_image_positions,
+    fit_scalars,
+    fit_text_positions,
+    has_plain_text_layers,
+    text_layers_in_tower,
+)
 
 from .layouts import BIG_VISION, is_big_vision, unstacked
 from .mobileclip import from_mobileclip, is_mobileclip
 
 State = Mapping[str, LazyTensor]
-
-# Parts of the text tower that plain CLIP checkpoints keep at their top level.
-TEXT_PARTS = frozenset({"text_projection", "positional_embedding", "token_embedding", "transformer", "ln_final"})
 
 # Buffers that older libraries saved and newer ones compute.
 COMPUTED = frozenset({"text.transformer.embeddings.position_ids", "text.transformer.embed_positions.weights"})
@@ -33,14 +36,9 @@ def convert(config: ModelConfig, trained: ModelConfig, state: Mapping[str, LazyT
     return Conversion(fit_scalars(config, fitted), kind=kind)
 
 
-def _from_clip(state: State) -> State:
-    """Plain CLIP's names, with the text layers moved into a tower."""
-    return {f"text.{name}" if name.partition(".")[0] in TEXT_PARTS else name: t for name, t in state.items()}
-
-
 # (does the state have this layout?, into our own names, what it is): the first that has it counts.
 _LAYOUTS: tuple[tuple[Callable[[State], bool], Callable[[State], State], str], ...] = (
-    (lambda state: "token_embedding.weight" in state, _from_clip, "CLIP, its text layers moved into a tower"),
+    (has_plain_text_layers, text_layers_in_tower, "CLIP, its text layers moved into a tower"),
     (is_mobileclip, from_mobileclip, "MobileCLIP, in its own layout"),
     (is_big_vision, lambda state: relayout(unstacked(state), BIG_VISION), "SigLIP, in the layout of big_vision"),
     (lambda state: True, lambda state: state, "CustomTextCLIP"),  # noqa: ARG005 - the one that is left

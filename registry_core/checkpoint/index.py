@@ -76,7 +76,7 @@ class LazyTensor:
     def map(self, function: Callable[[torch.Tensor], torch.Tensor], shape: tuple[int, ...], note: str) -> LazyTensor:
         """The tensor that `function` makes of this one, once it is read."""
         inner = self.load
-        joined = f"{self.note}, {note}" if self.note else note
+        joined = ", ".join(filter(None, (self.note, note)))
         return LazyTensor(self.dtype, shape, lambda: function(inner()), None, joined)
 
     def reshaped(self, shape: tuple[int, ...], note: str) -> LazyTensor:

@@ -18,6 +18,8 @@ State = dict[str, LazyTensor]
 _NATIVE_POSITIONS = ("positional_embedding", "attnpool.positional_embedding")
 _TIMM_POSITIONS = "trunk.pos_embed"
 _SCALARS = ("logit_scale", "logit_bias")
+# Parts of the text tower that plain CLIP checkpoints keep at their top level.
+_TEXT_PARTS = frozenset({"text_projection", "positional_embedding", "token_embedding", "transformer", "ln_final"})
 
 
 @singledispatch
@@ -76,6 +78,16 @@ def fit_text_positions(config: ModelConfig, state: Mapping[str, LazyTensor], pre
     if name in fitted and isinstance(config.text_cfg, TextConfig):
         fitted[name] = resize_length(fitted[name], config.text_cfg.positions)
     return fitted
+
+
+def has_plain_text_layers(state: Mapping[str, LazyTensor]) -> bool:
+    """Whether a checkpoint keeps its text layers at the top level, as plain CLIP does."""
+    return "token_embedding.weight" in state
+
+
+def text_layers_in_tower(state: Mapping[str, LazyTensor]) -> State:
+    """Plain CLIP's names, with the text layers moved into a tower `text`."""
+    return {f"text.{name}" if name.partition(".")[0] in _TEXT_PARTS else name: t for name, t in state.items()}
 
 
 def fit_scalars(config: ModelConfig, state: Mapping[str, LazyTensor]) -> State:

@@ -28,7 +28,7 @@ class TimmTower(nn.Module):
         embed_dim: width of the result, E.
 
     Raises:
-        BuildError: timm is not installed, or has no such model.
+        BuildError: timm is not installed, has no such model, or the model no such dropout or picture size.
     """
 
     def __init__(self, config: TimmVisionConfig, embed_dim: int) -> None:
@@ -40,7 +40,7 @@ class TimmTower(nn.Module):
         self.trunk = self._make_trunk(timm, embed_dim)
         native = as_pair(tuple(self.trunk.default_cfg["input_size"])[1:])
         if self.image_size != native:
-            self.set_input_size(self.image_size)
+            self._fit_trunk()
         self.head = nn.Sequential(OrderedDict(self._head_layers(timm, embed_dim)))
 
     def _make_trunk(self, timm: ModuleType, embed_dim: int) -> Any:
@@ -64,9 +64,25 @@ class TimmTower(nn.Module):
                 f"timm {timm.__version__} cannot make its model {config.timm_model_name!r}: {error}. Nothing was "
                 "built. A newer timm may have it: pip install -U timm."
             ) from error
+        except TypeError as error:
+            if not rates:
+                raise
+            raise BuildError(
+                f"timm's model {config.timm_model_name!r} does not take all of {', '.join(rates)} ({error}). Nothing "
+                "was built. Leave patch_dropout, or the config's timm_drop_path, out."
+            ) from error
         pools = {"global_pool": "" if config.timm_pool in _ATTENTION_POOLS else config.timm_pool}
         trunk.reset_classifier(0, **(pools if config.timm_pool else {}))
         return trunk
+
+    def _fit_trunk(self) -> None:
+        try:
+            self.set_input_size(self.image_size)
+        except (RuntimeError, AssertionError, ValueError) as error:
+            raise BuildError(
+                f"timm's model {self.config.timm_model_name!r} cannot take pictures of {list(self.image_size)} pixels: "
+                f"{error}. Nothing was built. Give another image_size; not all models take all sizes."
+            ) from error
 
     def _head_layers(self, timm: ModuleType, embed_dim: int) -> dict[str, nn.Module]:
         config, width = self.config, self.trunk.num_features

@@ -360,5 +360,5 @@ def test_a_timm_tower_for_another_picture_size(tmp_path):
     ours = registry.create("small", tmp_path / "small.pt", image_size=160)
     expected = resample_abs_pos_embed(theirs.visual.trunk.pos_embed, [10, 10], num_prefix_tokens=1)
     torch.testing.assert_close(ours.visual.trunk.pos_embed, expected, atol=1e-6, rtol=1e-6)
-    assert "14x14 -> 10x10" in registry.report(ours).adapted["visual.trunk.pos_embed"]
+    assert registry.report(ours).adapted["visual.trunk.pos_embed"] == "resized 14x14 -> 10x10, bicubic"
     assert ours.encode_image(torch.randn(1, 3, 160, 160)).shape == (1, 24)

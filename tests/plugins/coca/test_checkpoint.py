@@ -59,6 +59,51 @@ def test_a_logit_scale_of_one_element(registry, path, tmp_path):
     assert registry.create("x", tmp_path / "vector.pt").logit_scale.shape == ()
 
 
+class TestTowerFiles:
+    """image_weights= and text_weights= fill their tower; the decoder belongs to neither."""
+
+    @pytest.mark.parametrize("whole", [True, False])
+    def test_both(self, registry, path, tmp_path, whole):
+        state = torch.load(path)
+        files = {}
+        for tower, prefix in (("image", "visual."), ("text", "text.")):
+            own = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+            torch.save(state if whole else own, tmp_path / f"{tower}.pt")
+            files[f"{tower}_weights"] = tmp_path / f"{tower}.pt"
+        decoder = {key: value for key, value in state.items() if key.startswith("text_decoder.")}
+        torch.save({key: value * 2 for key, value in state.items()}, tmp_path / "other.pt")
+        found = registry.create("x", tmp_path / "other.pt", **files).state_dict()
+        for key, value in found.items():
+            twice = key in decoder or key == "logit_scale"
+            torch.testing.assert_close(value, state[key] * 2 if twice else state[key], atol=0, rtol=0)
+
+
+class TestPlainClip:
+    """A checkpoint whose text layers are at the top level."""
+
+    @pytest.fixture
+    def plain(self, path, tmp_path):
+        state = torch.load(path)
+        kept = {key: value for key, value in state.items() if not key.startswith(("text_decoder.", "text.cls_emb"))}
+        torch.save({key.removeprefix("text."): value for key, value in kept.items()}, tmp_path / "plain.pt")
+        return tmp_path / "plain.pt"
+
+    def test_its_text_layers_are_read(self, registry, path, plain):
+        model, state = registry.create("x", plain, strict=False), torch.load(path)
+        report = registry.report(model)
+        assert report.kind == "CLIP, its text layers moved into a tower"
+        assert {key for key in state if not key.startswith("text_decoder.")} - {*report.loaded} == {"text.cls_emb"}
+        torch.testing.assert_close(model.text.text_projection, state["text.text_projection"], atol=0, rtol=0)
+
+    def test_what_it_lacks_is_named(self, registry, plain):
+        with pytest.raises(StateDictError, match=r"missing from the file: text\.cls_emb, text_decoder\."):
+            registry.create("x", plain)
+
+    def test_its_tower_is_read_alone(self, registry, path, plain):
+        model = registry.create("x", plain, tower="image")
+        torch.testing.assert_close(model.visual.proj, torch.load(path)["visual.proj"], atol=0, rtol=0)
+
+
 def test_strict_loading_names_what_is_missing(registry, path, tmp_path):
     state = {name: tensor for name, tensor in torch.load(path).items() if "text_decoder" not in name}
     torch.save(state, tmp_path / "part.pt")

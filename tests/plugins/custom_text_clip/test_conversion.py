@@ -112,6 +112,31 @@ class TestTowerFiles:
         with pytest.raises(StateDictError, match=r"does not fit the image tower of tiny: .*1 are missing"):
             zoo.create("tiny", False, image_weights=tmp_path / "visual.pt")
 
+    def test_what_a_lenient_load_does_not_find_keeps_its_values(self, zoo, tiny_checkpoint, tmp_path):
+        state = zoo.create("tiny", False).visual.state_dict()
+        torch.save({key: value for key, value in state.items() if key != "proj"}, tmp_path / "visual.pt")
+        plain = zoo.create("tiny", tiny_checkpoint)
+        model = zoo.create("tiny", tiny_checkpoint, strict=False, image_weights=tmp_path / "visual.pt")
+        report = zoo.report(model)
+        assert torch.equal(model.visual.proj, plain.visual.proj)
+        assert torch.equal(model.visual.class_embedding, state["class_embedding"])
+        weights = zoo.report(plain).weights
+        assert f"image tower: 1 of its names keep the values from {weights}: visual.proj" in report.notes
+        assert (report.missing, len(report.loaded)) == ([], len(zoo.report(plain).loaded))
+        fresh = zoo.create("tiny", False, strict=False, image_weights=tmp_path / "visual.pt")
+        assert zoo.report(fresh).missing == ["visual.proj"]
+        assert 0 < fresh.visual.proj.std() < 1
+
+    def test_what_they_bring_is_no_longer_missing(self, zoo, tiny_checkpoint, tmp_path):
+        state = {key: value.half() for key, value in zoo.create("tiny", tiny_checkpoint).state_dict().items()}
+        torch.save({key: value for key, value in state.items() if not key.startswith("visual.")}, tmp_path / "text.pt")
+        torch.save(state, tmp_path / "whole.pt")
+        model = zoo.create("tiny", tmp_path / "text.pt", strict=False, image_weights=tmp_path / "whole.pt")
+        report = zoo.report(model)
+        assert (report.missing, report.misshaped) == ([], {})
+        assert sorted(report.loaded) == sorted(state)
+        assert report.cast == {"float16 -> float32": len(state)}
+
 
 class TestNumpyArchives:
     """Arrays of .npz are tensors by name; nothing but plain numbers is read."""
@@ -179,3 +204,16 @@ class TestLibrariesThatAreNotThere:
         registry.add_config({"embed_dim": 8, "vision_cfg": TINY_CUSTOM["vision_cfg"], "text_cfg": text}, "unknown")
         with pytest.raises(ConfigError, match=r"'robert-base' is not known here.*Did you mean roberta-base"):
             registry.create("unknown", device="meta")
+
+
+class TestWhatATimmModelDoesNotTake:
+    """timm's own complaint, by the option's name."""
+
+    def test_a_dropout(self, registry):
+        words = r"convnext_base' does not take all of drop_path_rate, patch_drop_rate \(.*Leave patch_dropout, or"
+        with pytest.raises(BuildError, match=words):
+            registry.create("convnext_base", device="meta", patch_dropout=0.5)
+
+    def test_a_picture_size(self, registry):
+        with pytest.raises(BuildError, match=r"vit_base_patch16_siglip_224' cannot take pictures of \[8, 8\] pixels: "):
+            registry.create("ViT-B-16-SigLIP", False, tower="image", image_size=8)
