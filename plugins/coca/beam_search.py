@@ -86,6 +86,8 @@ class BeamSearch:
 
     def run(self, ids: Tensor) -> Tensor:
         """Texts [N, L] that begin with `ids` [N, beginning], the best of each picture."""
+        if not self.pictures:
+            return ids
         ids = ids.repeat_interleave(self.groups * self.size, dim=0)
         # [N, groups, beams]; all beams are equal at first, and only one of a group goes on.
         totals = torch.full((self.pictures, self.groups, self.size), _NEVER, device=ids.device)
@@ -164,6 +166,6 @@ class BeamSearch:
                         finished.add(text, total, len(text))
             # max() takes the first of equals; the rules take the last.
             best.append(max(reversed([text for group in groups for text in group.texts]), key=lambda text: text[0])[1])
-        length = min(max(map(len, best)) + 1, self.options.seq_len)
+        length = min(max(map(len, best)) + 1, self.options.longest)
         rows = [[*text, self.options.eos[0], *[self.options.pad] * length][:length] for text in best]
         return torch.tensor(rows, device=ids.device)

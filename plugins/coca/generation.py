@@ -28,19 +28,20 @@ def generate(
         InputError: pictures, beginnings or generator that do not fit.
     """
     _check_generator(generator, image.device)
-    was_training = model.training
+    training = [module for module in model.modules() if module.training]
     model.eval()
     try:
         with torch.no_grad():
             image_tokens = model.image_outputs(image)[1]
             ids = _beginnings(text, image_tokens, options)
-            step = NextToken(model, image_tokens, options.max_seq_len)
+            step = NextToken(model, image_tokens, options.window)
             if options.generation_type == "beam_search":
                 ids = BeamSearch(step, options, ids.shape[0]).run(ids)
             else:
                 ids = _sample(step, ids, options, generator)
     finally:
-        model.train(was_training)
+        for module in training:  # one by one: parts may be in evaluation while the whole trains
+            module.training = True
     if options.fixed_output_length:
         ids = F.pad(ids, (0, options.seq_len - ids.shape[1]), value=options.pad)
     return ids[0] if text is not None and text.ndim == 1 and ids.shape[0] == 1 else ids
@@ -54,10 +55,11 @@ def _sample(step: NextToken, ids: Tensor, options: GenerationOptions, generator:
         if not going.any():
             break
         token = ids.new_full((ids.shape[0],), options.pad)
-        if ids.shape[1] + 1 == options.seq_len:
+        seen = ids[:, -options.max_seq_len :]  # the rules count what the model sees; so does the one for the last token
+        if seen.shape[1] + 1 == options.seq_len:
             token[going] = options.eos[0]
         else:
-            scores = _narrowed(process(step.logits(ids)[going], ids[going], options), options)
+            scores = _narrowed(process(step.logits(ids)[going], seen[going], options), options)
             chances = (scores / options.temperature).softmax(dim=-1)
             token[going] = torch.multinomial(chances, 1, generator=generator)[:, 0]
         ids = torch.cat([ids, token[:, None]], dim=1)
@@ -77,6 +79,12 @@ def _beginnings(text: Tensor | None, image_tokens: Tensor, options: GenerationOp
     pictures, device = image_tokens.shape[0], image_tokens.device
     if text is None:
         return torch.full((pictures, 1), options.sot, device=device)
+    given: object = text
+    if not isinstance(given, Tensor) or given.is_floating_point():
+        kind = given.dtype if isinstance(given, Tensor) else type(given).__name__
+        raise InputError(
+            f"text holds token ids: expected a tensor of whole numbers, got {kind}. Nothing was generated."
+        )
     ids = text.to(device, torch.long)
     if ids.ndim == 1:
         ids = ids.expand(pictures, -1)
@@ -86,7 +94,7 @@ def _beginnings(text: Tensor | None, image_tokens: Tensor, options: GenerationOp
             f"{options.seq_len - 1} (seq_len is {options.seq_len}); got {list(text.shape)}. Nothing was generated. "
             "Leave out the end token and the padding that a tokenizer adds."
         )
-    least, most = int(ids.min()), int(ids.max())
+    least, most = (int(ids.min()), int(ids.max())) if pictures else (0, 0)
     if least < 0 or most >= options.vocab_size:
         raise InputError(
             f"text holds ids from {least} to {most}; the model knows 0 to {options.vocab_size - 1}. Nothing was "

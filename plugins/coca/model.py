@@ -21,7 +21,7 @@ from registry_core.towers.multimodal_transformer import MultimodalTransformer
 
 from .config import CocaConfig
 from .generation import generate
-from .options import CLIP_END, CLIP_START, Criterion, GenerationOptions, Ids, as_ids
+from .options import CLIP_END, CLIP_START, Criterion, GenerationOptions, Ids, as_id, as_ids
 
 
 class CoCa(ContrastiveModel):
@@ -115,15 +115,21 @@ class CoCa(ContrastiveModel):
 
         Raises:
             BuildError: the model was created without one of the parts that this needs.
-            InputError: the pictures have another size, or the texts are longer than the context.
+            InputError: the pictures have another size, the texts are longer than the context, or they are no pairs.
         """
         if image_latent is None or image_embs is None:
             if image is None:
+                self._refuse_half(image_latent, image_embs)
                 return self._text_alone(text)
             image_latent, image_embs = self.image_outputs(image)
         if text is None:
             return {"image_features": image_latent, "image_embs": image_embs}
         self.need_decoder()
+        if image_embs.shape[0] != text.shape[0]:
+            raise InputError(
+                f"forward takes a text for each picture, got {image_embs.shape[0]} pictures and {text.shape[0]} texts. "
+                "Nothing was computed. encode_image and encode_text take any number."
+            )
         text_latent, token_embs = self.text_outputs(text)
         if output_labels:
             token_embs = token_embs[:, :-1]
@@ -138,6 +144,14 @@ class CoCa(ContrastiveModel):
         if self.logit_bias is not None:
             outputs["logit_bias"] = self.logit_bias
         return outputs
+
+    @staticmethod
+    def _refuse_half(*earlier: Tensor | None) -> None:
+        if any(part is not None for part in earlier):
+            raise InputError(
+                "Of image_latent and image_embs one was given, and no image. Nothing was computed. Give both, as an "
+                "earlier call returned them, or the image."
+            )
 
     def _text_alone(self, text: Tensor | None) -> dict[str, Tensor]:
         if text is None:
@@ -154,9 +168,9 @@ class CoCa(ContrastiveModel):
         generation_type: str = "beam_search",
         top_p: float = 0.1,
         top_k: int = 1,
-        pad_token_id: int | None = None,
+        pad_token_id: Ids | None = None,
         eos_token_id: Ids | None = None,
-        sot_token_id: int | None = None,
+        sot_token_id: Ids | None = None,
         num_beams: int = 6,
         num_beam_groups: int = 3,
         min_seq_len: int = 5,
@@ -174,10 +188,12 @@ class CoCa(ContrastiveModel):
             text: ids that every text starts with, [N, L] or [L] for all, without end and padding; None starts with
                 `sot_token_id`.
             seq_len: most tokens of a text, start and end included.
-            max_seq_len: how many of the last tokens the model looks at; never more than its context.
+            max_seq_len: in sampling, how many of the last tokens the model looks at; never more than its context. Fewer
+                than a text has, they are also what `min_seq_len` and `repetition_penalty` count, and the last token
+                need not be an end then. Beam search looks at the whole context.
             temperature: divides the logits before sampling; above 1 is more varied. Not for beam search.
             generation_type: "beam_search", "top_p" or "top_k".
-            top_p: sample among the likeliest tokens that hold this share of the probability together.
+            top_p: sample among the likeliest tokens that hold this share of the probability together; at least one.
             top_k: sample among this many of the likeliest tokens.
             pad_token_id: fills up finished texts; None is the model's `pad_id`.
             eos_token_id: ends a text, one id or several; None is CLIP's 49407.
@@ -186,7 +202,8 @@ class CoCa(ContrastiveModel):
             num_beam_groups: groups that they are split into; each has a beam search of its own.
             min_seq_len: a text does not end before it has this many tokens.
             stopping_criteria: called as `criterion(ids, None)` after each token; generation stops once, for each text,
-                one of them answers true. They can stop it before `seq_len`, not after.
+                one of them answers true. They can stop it before `seq_len`, not after. Beam search still writes the end
+                of its text, unless a criterion has a `max_length` and that is reached.
             repetition_penalty: above 1 makes tokens that a text has already less likely.
             fixed_output_length: fill up to `seq_len` tokens.
             diversity_penalty: lowers the logit of a token by this much for each beam of earlier groups that has just
@@ -198,16 +215,18 @@ class CoCa(ContrastiveModel):
 
         Raises:
             BuildError: the model was created with one tower only.
-            InputError: an option out of range, or pictures or ids that the model does not take.
+            InputError: an option out of range that counts for the generation type, or pictures or ids that the model
+                does not take.
         """
         self.need_decoder()
         options = GenerationOptions(
             vocab_size=min(self.vocab_size, self.text_decoder.vocab_size),
-            pad=self.pad_id if pad_token_id is None else int(pad_token_id),
-            eos=as_ids(eos_token_id, CLIP_END),
-            sot=CLIP_START if sot_token_id is None else int(sot_token_id),
+            context_length=self.context_length,
+            pad=as_id("pad_token_id", pad_token_id, self.pad_id),
+            eos=as_ids("eos_token_id", eos_token_id, CLIP_END),
+            sot=as_id("sot_token_id", sot_token_id, CLIP_START),
             seq_len=seq_len,
-            max_seq_len=min(max_seq_len, self.context_length),
+            max_seq_len=max_seq_len,
             min_seq_len=min_seq_len,
             generation_type=generation_type,
             temperature=temperature,

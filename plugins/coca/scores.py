@@ -13,12 +13,18 @@ from .options import GenerationOptions
 
 
 def process(scores: Tensor, ids: Tensor, options: GenerationOptions) -> Tensor:
-    """Scores [N, V] of the token after `ids` [N, L], by the rules that all ways of generating share."""
+    """Scores [N, V] of the token after `ids` [N, L], by the rules that all ways of generating share.
+
+    Args:
+        scores: the logits.
+        ids: as much of the texts as is to count.
+        options: of the caller.
+    """
     if ids.shape[1] < options.min_seq_len:
         scores = forbid(scores, options.eos)
     if options.repetition_penalty == 1:
         return scores
-    return penalise_repetition(scores, ids[:, -options.max_seq_len :], options.repetition_penalty)
+    return penalise_repetition(scores, ids, options.repetition_penalty)
 
 
 def forbid(scores: Tensor, tokens: tuple[int, ...]) -> Tensor:

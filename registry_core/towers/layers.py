@@ -135,9 +135,8 @@ class Attention(nn.Module):
         """
         batch, length, width = x.shape
         projected = F.linear(x, self.in_proj_weight, self.in_proj_bias)  # [N, L, 3C]
-        query, key, value = projected.view(batch, length, 3, self.num_heads, -1).permute(
-            2, 0, 3, 1, 4
-        )  # [N, H, L, D] each
+        heads = (self.num_heads, width // self.num_heads)  # no -1: it is ambiguous where there are no tokens
+        query, key, value = projected.view(batch, length, 3, *heads).permute(2, 0, 3, 1, 4)  # [N, H, L, D] each
         if seen is not None:
             key, value = seen.extend(key, value)
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal and mask is None)

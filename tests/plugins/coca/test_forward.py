@@ -44,6 +44,30 @@ def test_texts_alone(model, text):
     torch.testing.assert_close(out["text_features"], model.encode_text(text))
 
 
+@torch.no_grad()
+def test_texts_without_a_next_token(model, image, text):
+    outputs = model(image, text[:, :1])
+    assert (outputs["logits"].shape, outputs["labels"].shape) == ((3, 0, 40), (3, 0))
+
+
+@torch.no_grad()
+def test_an_empty_batch(model, image, text):
+    outputs = model(image[:0], text[:0])
+    assert (outputs["image_features"].shape, outputs["logits"].shape) == ((0, 24), (0, 11, 40))
+
+
+@pytest.mark.parametrize(("pictures", "texts"), [(1, 3), (3, 1), (2, 3)])
+def test_what_is_no_pair_is_refused(model, image, text, pictures, texts):
+    with pytest.raises(InputError, match=rf"got {pictures} pictures and {texts} texts\. Nothing was computed"):
+        model(image[:pictures], text[:texts])
+
+
+@pytest.mark.parametrize("name", ["image_latent", "image_embs"])
+def test_half_of_an_earlier_call_is_refused(model, text, name):
+    with pytest.raises(InputError, match=r"Of image_latent and image_embs one was given, and no image\. Nothing"):
+        model(None, text, **{name: torch.zeros(3, 24)})
+
+
 def test_nothing_at_all_is_refused(model):
     with pytest.raises(InputError, match="needs pictures, texts or both, got neither"):
         model()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,7 +14,9 @@ from registry_core import InputError
 PAD, START, END = 0, 38, 39
 
 
-def plain_sampling(model, image, seed, *, top_k=None, top_p=None, temperature=1.0, penalty=1.0, seq_len=10, least=3):
+def plain_sampling(
+    model, image, seed, *, top_k=None, top_p=None, temperature=1.0, penalty=1.0, seq_len=10, least=3, window=77
+):
     """Row by row and token by token; draws in the order of the rows that still go on."""
     generator = torch.Generator().manual_seed(seed)
     latent, embs = model.image_outputs(image)
@@ -23,13 +26,14 @@ def plain_sampling(model, image, seed, *, top_k=None, top_p=None, temperature=1.
         if not going:
             break
         chances = []
-        # Without any cache: the whole text tower and decoder over the whole texts.
-        steps = model(None, torch.tensor(texts), latent, embs, output_labels=False)["logits"][:, -1].tolist()
+        # Without any cache: the whole text tower and decoder over the whole texts, as far as the window reaches.
+        seen = [text[-window:] for text in texts]
+        steps = model(None, torch.tensor(seen), latent, embs, output_labels=False)["logits"][:, -1].tolist()
         for row in going:
             logits = steps[row]
-            if len(texts[row]) < least:
+            if len(seen[row]) < least:
                 logits[END] = -float("inf")
-            for token in set(texts[row]):
+            for token in set(seen[row]):
                 logits[token] = logits[token] * penalty if logits[token] < 0 else logits[token] / penalty
             order = sorted(range(len(logits)), key=lambda token: -logits[token])
             share = torch.tensor(logits).softmax(0).tolist()
@@ -41,7 +45,7 @@ def plain_sampling(model, image, seed, *, top_k=None, top_p=None, temperature=1.
             narrowed = torch.full((len(logits),), -float("inf"))
             narrowed[kept] = torch.tensor(logits)[kept]
             chances.append((narrowed / temperature).softmax(0))
-        if len(texts[0]) + 1 == seq_len:
+        if len(seen[0]) + 1 == seq_len:
             drawn = dict.fromkeys(going, END)
         else:
             found = torch.multinomial(torch.stack(chances), 1, generator=generator)[:, 0].tolist()
@@ -54,10 +58,12 @@ class TestSampling:
     @pytest.mark.parametrize("how", [
         {"top_k": 1}, {"top_k": 4, "temperature": 1.5}, {"top_k": 40, "temperature": 3.0},
         {"top_p": 0.5}, {"top_p": 0.9, "temperature": 2.0}, {"top_k": 3, "penalty": 1.7}, {"top_k": 40, "least": 1},
+        {"top_k": 3, "window": 4, "penalty": 1.7}, {"top_p": 0.9, "window": 2}, {"top_k": 3, "window": 9},
     ])  # fmt: skip
     @torch.no_grad()
     def test_equals_a_plain_implementation(self, model, image, tokens, how):
         options = {"repetition_penalty": how.get("penalty", 1.0), **tokens, "min_seq_len": how.get("least", 3)}
+        options["max_seq_len"] = how.get("window", 77)
         given = {key: value for key, value in how.items() if key in {"top_k", "top_p", "temperature"}}
         kind = "top_k" if "top_k" in how else "top_p"
         for seed in range(3):
@@ -218,6 +224,10 @@ class TestExactness:
             whole = model(None, window, latent, embs, output_labels=False)["logits"][:, -1]
             torch.testing.assert_close(step.logits(ids[:, :length]), whole, atol=2e-5, rtol=1e-4)
 
+    def test_beam_search_looks_at_the_whole_context(self, model, image, tokens):
+        options = {"repetition_penalty": 1.5, **tokens}
+        torch.testing.assert_close(model.generate(image, max_seq_len=3, **options), model.generate(image, **options))
+
     def test_texts_may_be_longer_than_the_context(self, model, image, tokens):
         found = model.generate(image, generation_type="top_k", **{**tokens, "seq_len": 20, "min_seq_len": 19})
         assert found.shape == (3, 20)
@@ -229,6 +239,13 @@ class TestExactness:
         torch.testing.assert_close(model.generate(image, **tokens), expected)
         assert model.training
         assert model.visual.training
+
+    def test_a_part_that_does_not_train_stays_so(self, model, image, tokens):
+        model.train()
+        model.visual.eval()
+        before = [module.training for module in model.modules()]
+        model.generate(image, **tokens)
+        assert [module.training for module in model.modules()] == before
 
 
 class TestBeginnings:
@@ -253,6 +270,11 @@ class TestBeginnings:
         ):
             model.generate(image, torch.ones(shape, dtype=torch.long), **tokens)
 
+    @pytest.mark.parametrize(("text", "kind"), [([START, 4], "list"), (torch.tensor([38.0, 4.7]), r"torch\.float32")])
+    def test_what_holds_no_ids_is_refused(self, model, image, tokens, text, kind):
+        with pytest.raises(InputError, match=rf"expected a tensor of whole numbers, got {kind}\. Nothing"):
+            model.generate(image, text, **tokens)
+
     @pytest.mark.parametrize("wrong", [-1, 40])
     def test_ids_that_the_model_has_not_are_refused(self, model, image, tokens, wrong):
         with pytest.raises(InputError, match=r"ids from .* the model knows 0 to 39.*another model's tokenizer"):
@@ -272,6 +294,21 @@ class TestStopping:
             found = model.generate(image, generation_type=kind, stopping_criteria=[long_enough], **options)
             assert seen == [2, 3, 4, 5]
             assert found.shape[1] <= 6
+
+    def test_a_criterion_that_counts_tokens_leaves_no_room_for_an_end(self, model, image, tokens):
+        """As transformers' MaxLengthCriteria, whose number open_clip takes over from it."""
+
+        class AtMost:
+            max_length = 5
+
+            def __call__(self, ids, _):
+                return ids.shape[1] >= self.max_length
+
+        options = {**tokens, "min_seq_len": 8}
+        free = model.generate(image, stopping_criteria=[lambda ids, _: ids.shape[1] >= 5], **options)
+        found = model.generate(image, stopping_criteria=[AtMost()], **options)
+        assert free[:, 5].tolist() == [END] * 3
+        torch.testing.assert_close(found, free[:, :5])
 
     def test_all_texts_must_have_met_one(self, model, image, tokens):
         def some(ids, scores):
@@ -302,9 +339,20 @@ class TestStopping:
         ),
         ({"seq_len": 3}, r"seq_len=3: expected more than min_seq_len, 3\. Nothing was generated"),
         ({"max_seq_len": 0}, r"max_seq_len=0: expected more than 0"),
-        ({"temperature": 0.0}, r"temperature=0\.0: expected more than 0"),
-        ({"top_p": 1.1}, r"top_p=1\.1: expected more than 0 and at most 1"),
-        ({"top_k": 0}, r"top_k=0: expected more than 0"),
+        ({"generation_type": "top_k", "temperature": 0.0}, r"temperature=0\.0: expected more than 0, and finite"),
+        (
+            {"generation_type": "top_p", "temperature": float("inf")},
+            r"temperature=inf: expected more than 0, and finite",
+        ),
+        ({"generation_type": "top_p", "top_p": 1.1}, r"top_p=1\.1: expected from 0 to 1"),
+        ({"generation_type": "top_k", "top_k": 0}, r"top_k=0: expected more than 0"),
+        ({"generation_type": "top_k", "top_k": 2.0}, r"top_k=2\.0: expected a whole number\. Nothing was generated"),
+        ({"generation_type": "top_p", "top_p": "0.5"}, r"top_p='0\.5': expected a number\. Nothing was generated"),
+        ({"seq_len": None}, r"seq_len=None: expected a whole number"),
+        ({"diversity_penalty": float("inf")}, r"diversity_penalty=inf: expected a finite number"),
+        ({"sot_token_id": "38"}, r"sot_token_id='38': expected token ids, which are whole numbers"),
+        ({"sot_token_id": [38, 37]}, r"sot_token_id=\[38, 37\]: expected one token id"),
+        ({"eos_token_id": 39.0}, r"eos_token_id=39\.0: expected token ids"),
         ({"num_beams": 4}, r"num_beams=4: expected a multiple of num_beam_groups, 3 \(1 makes"),
         ({"repetition_penalty": 0.0}, r"repetition_penalty=0\.0: expected more than 0"),
         ({"sot_token_id": None}, r"sot_token_id is 49406; the model writes ids from 0 to 39.*CLIP's 49406 and 49407"),
@@ -317,6 +365,41 @@ class TestStopping:
 def test_options_out_of_range_are_refused(model, image, tokens, options, words):
     with pytest.raises(InputError, match=words):
         model.generate(image, **{**tokens, **options})
+
+
+def test_options_of_another_generation_type_do_not_count(model, image, tokens):
+    sampling = {"generation_type": "top_k", **tokens}
+    expected = model.generate(image, **sampling)
+    torch.testing.assert_close(model.generate(image, num_beams=1, top_p=None, **sampling), expected)
+    beams = model.generate(image, **tokens)
+    torch.testing.assert_close(model.generate(image, temperature=0, top_k=0, top_p=None, **tokens), beams)
+
+
+@pytest.mark.parametrize("kind", ["beam_search", "top_k", "top_p"])
+def test_numbers_may_be_of_numpy_or_torch(model, image, kind):
+    plain = {"sot_token_id": START, "eos_token_id": END, "seq_len": 9, "min_seq_len": 2, "top_k": 1, "top_p": 0.0}
+    given = {
+        "sot_token_id": [np.int64(START)], "eos_token_id": np.int64(END), "pad_token_id": torch.tensor(PAD),
+        "seq_len": np.int64(9), "min_seq_len": torch.tensor(2), "top_k": np.int32(1), "top_p": np.float32(0),
+        "temperature": torch.tensor(2.0), "num_beams": np.int64(6), "num_beam_groups": np.int64(3),
+    }  # fmt: skip
+    expected = model.generate(image, generation_type=kind, fixed_output_length=True, **plain)
+    torch.testing.assert_close(model.generate(image, generation_type=kind, fixed_output_length=True, **given), expected)
+
+
+def test_no_share_at_all_leaves_the_likeliest(model, image, tokens):
+    sampling = {"temperature": 9.0, **tokens}
+    torch.testing.assert_close(
+        model.generate(image, generation_type="top_p", top_p=0, **sampling),
+        model.generate(image, generation_type="top_k", top_k=1, **sampling),
+    )
+
+
+@pytest.mark.parametrize("kind", ["beam_search", "top_k"])
+def test_no_pictures_give_no_texts(model, image, tokens, kind):
+    assert model.generate(image[:0], generation_type=kind, **tokens).shape == (0, 1)
+    found = model.generate(image[:0], generation_type=kind, fixed_output_length=True, **tokens)
+    assert (found.shape, found.dtype) == ((0, 10), torch.int64)
 
 
 def test_a_generator_of_another_device_is_refused(model, tokens):
