@@ -83,7 +83,8 @@ def _convert(services: Services, model: nn.Module, former: LoadReport, tensors: 
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     found: list[Conversion] = []
     failures: list[CheckpointError] = []
-    for trained in [config] if former.trained in {None, config} else [former.trained, config]:
+    published = former.trained  # compared, not hashed: configs may hold mappings
+    for trained in [config] if published is None or published == config else [published, config]:
         try:
             found.append(services.convert(config, trained, tensors))
         except CheckpointError as error:

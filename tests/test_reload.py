@@ -122,6 +122,14 @@ class TestWhatIsRead:
             assert report.tower == tower
             assert all(torch.equal(tensor, other.state_dict()[name]) for name, tensor in half.state_dict().items())
 
+    def test_a_model_whose_config_holds_mappings(self, registry, other, path):
+        """As those of SigLIP do."""
+        options = {"text_cfg": {"tokenizer_kwargs": {"clean": "canonicalize"}}, "image_size": 64}
+        model = registry.create("tiny", False, **options)
+        registry.load(model, path)
+        assert equal(values(model), values(other))
+        assert registry.load(registry.create("tiny", path, **options, context_length=9), path).adapted
+
     def test_a_tower_of_timm(self, registry, write):
         pytest.importorskip("timm")
         registry.add_config(TIMM, "timm-tiny")
