@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from registry_core.arguments import folder_of, path_of, text_of
 from registry_core.cache import cache_folder
+from registry_core.checkpoint.index import Conversion
 from registry_core.companions import Companions, PathLike
-from registry_core.config import TOWERS, ModelConfig, RawConfig
-from registry_core.errors import OverrideError, RandomWeightsWarning
+from registry_core.config import ModelConfig, RawConfig
+from registry_core.errors import OverrideError, RandomWeightsWarning, listing
 from registry_core.fetch import FetchContext, Fetched, Progress, Settings
 from registry_core.lookup import FoundWeights, Resolved
 from registry_core.names import ModelName
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from registry_core.explain import Explanation
+    from registry_core.report import LoadReport
 
 
 class Registry(Companions):
@@ -100,10 +102,11 @@ class Registry(Companions):
         order = Order(resolved, settled, found, str(device), precision, tower, strict, mmap, towers).checked()
         fetched = None if found is None else self._fetch(resolved, found.weights, cache_dir)
         notes = findings(self.services.lookup, resolved, found, pretrained)
-        if found is None and device != "meta" and pretrained is not False and len(towers) < len(TOWERS):
-            _warn_of_random_weights(resolved.name)
         model = assemble(self, order, fetched)
-        self.report(model).notes += notes
+        report = self.report(model)
+        report.notes += notes
+        if found is None and device != "meta" and pretrained is not False:
+            _warn_of_random_weights(model, report)
         return model
 
     def list_models(self, pattern: str = "*") -> list[str]:
@@ -231,10 +234,17 @@ def _asked(resolved: Resolved, weights: Weights) -> str:
     return f"{resolved.name} {weights.tag}" if weights.tag else resolved.name
 
 
-def _warn_of_random_weights(name: str) -> None:
+def _warn_of_random_weights(model: nn.Module, report: LoadReport) -> None:
+    """Warn if a parameter was written by no file and no owner; of single numbers the config states the value."""
+    promised, loaded = Conversion({}, tuple(report.left_to_owner)), set(report.loaded)
+    names = [name for name, parameter in model.named_parameters() if parameter.numel() > 1 and name not in loaded]
+    left = [name for name in names if not promised.leaves(name)]
+    if not left:
+        return
+    where = f" in {listing(left, 3)}" if report.tower_files else ""
     warnings.warn(
-        f"{name} was created with random weights, since pretrained= was not given. Give a tag or a path, or "
-        "pretrained=False to say that random weights are meant.",
+        f"{report.name} was created with random weights{where}, since pretrained= was not given. Give a tag or a path, "
+        "or pretrained=False to say that random weights are meant.",
         RandomWeightsWarning,
         stacklevel=3,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from registry_core import StateDictError
+from registry_core import RandomWeightsWarning, StateDictError
 
 
 @pytest.fixture
@@ -76,6 +76,12 @@ class TestTowerFiles:
         for key, value in found.items():
             twice = key in decoder or key == "logit_scale"
             torch.testing.assert_close(value, state[key] * 2 if twice else state[key], atol=0, rtol=0)
+
+    def test_the_decoder_is_random_then(self, registry, path):
+        with pytest.warns(
+            RandomWeightsWarning, match=r"x was created with random weights in text_decoder\..* and \d+ more"
+        ):
+            registry.create("x", image_weights=path, text_weights=path)
 
 
 class TestPlainClip:

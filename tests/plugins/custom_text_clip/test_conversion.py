@@ -9,7 +9,7 @@ import zipfile
 import pytest
 import torch
 
-from registry_core import BuildError, ConfigError, StateDictError, UnknownWeightsError
+from registry_core import BuildError, ConfigError, RandomWeightsWarning, StateDictError, UnknownWeightsError
 
 TINY_CUSTOM = {
     "embed_dim": 48,
@@ -95,6 +95,17 @@ class TestTowerFiles:
         plain = zoo.create("tiny", tiny_checkpoint)
         assert torch.equal(model.visual_control.proj, plain.visual.proj)
         assert torch.equal(model.clip.text_projection, plain.text_projection)
+
+    @pytest.mark.filterwarnings("error::registry_core.RandomWeightsWarning")
+    @pytest.mark.parametrize("tower", ["image", "text"])
+    def test_nor_does_the_only_tower(self, zoo, tiny_checkpoint, tower):
+        zoo.create("tiny", tower=tower, **{f"{tower}_weights": tiny_checkpoint})
+
+    def test_one_of_two_leaves_the_other_random(self, zoo, tiny_checkpoint):
+        with pytest.warns(
+            RandomWeightsWarning, match=r"tiny was created with random weights in positional_embedding, .*"
+        ):
+            zoo.create("tiny", image_weights=tiny_checkpoint)
 
     def test_a_path_that_does_not_exist(self, zoo):
         with pytest.raises(UnknownWeightsError, match=r"image_weights='.*nowhere\.pt': no file is at that path"):
