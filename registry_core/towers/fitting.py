@@ -98,7 +98,7 @@ def fit_scalars(config: ModelConfig, state: Mapping[str, LazyTensor]) -> State:
         held = fitted[name].shape if name in fitted else shape
         if held != shape and prod(held) == 1:
             fitted[name] = fitted[name].reshaped(shape, f"shape {list(held)} -> {list(shape)}")
-    if config.init_logit_bias is not None and "logit_bias" not in fitted:
-        # Trained without a bias is trained with a bias of zero.
+    if config.init_logit_bias is not None and "logit_bias" not in fitted and "logit_scale" in fitted:
+        # Trained without a bias is trained with a bias of zero; of a file without a scale nothing can be said.
         fitted["logit_bias"] = LazyTensor.zeros(shape)
     return fitted

@@ -138,6 +138,12 @@ class TestALenientLoad:
         with pytest.raises(StateDictError, match=r"No tensor of .*saved\.pt is one of small's\. .*0 tensors match"):
             small.create("small", save({"head.weight": torch.zeros(3)}), strict=False)
 
+    @pytest.mark.parametrize("custom_text", [False, True])
+    def test_a_bias_of_zero_that_is_not_in_the_file_is_no_match(self, small, save, custom_text):
+        path = save({"body.weight": torch.zeros(4, 4)})
+        with pytest.raises(StateDictError, match=r"No tensor of .* 0 tensors match"):
+            small.create("small", path, strict=False, init_logit_bias=-10.0, custom_text=custom_text)
+
     def test_under_a_lower_precision(self, small, state, save):
         del state["visual.proj"]
         model = small.create("small", save(state), strict=False, precision="pure_bf16")
