@@ -62,7 +62,8 @@ def load_tower(services: Services, order: Order, model: nn.Module, report: LoadR
 
 
 def _names(services: Services, order: Order, tower: str) -> frozenset[str]:
-    return frozenset(build(partial(services.build, order.settled.config, tower), values=False).state_dict())
+    shell = build(partial(services.build, order.settled.config, tower), values=False, device="meta")
+    return frozenset(shell.state_dict())
 
 
 def _note(report: LoadReport, outcome: LoadOutcome, tower: str) -> None:
