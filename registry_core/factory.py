@@ -75,7 +75,7 @@ class Registry(Companions):
             mmap: map the user's file instead of reading it: faster, but changing the file then breaks the model.
             weights_of: with a path, the tag whose file it is; that tag's preprocessing and activation then hold.
             image_weights: a checkpoint for that tower alone, which goes over what `pretrained` gave: the tower's own
-                state dict, or a whole model's of which only the tower is read.
+                state dict, or a whole model's of which only the tower is read. With `strict=False` what it lacks stays.
             text_weights: the same for the text tower.
             cache_dir: where downloads are kept, instead of the usual folder.
             **overrides: config keys: image_size, context_length, quick_gelu, patch_dropout, custom_text,
