@@ -104,6 +104,12 @@ def _beginnings(text: Tensor | None, image_tokens: Tensor, options: GenerationOp
 
 
 def _check_generator(generator: torch.Generator | None, device: torch.device) -> None:
+    given: object = generator
+    if given is not None and not isinstance(given, torch.Generator):
+        raise InputError(
+            f"generator={given!r:.60}: expected a torch.Generator. Nothing was generated. Of a number, make one: "
+            f"torch.Generator({str(device)!r}).manual_seed(7)."
+        )
     if generator is not None and generator.device.type != device.type:
         raise InputError(
             f"The generator is on {generator.device}, the pictures are on {device}. Nothing was generated. Make it "

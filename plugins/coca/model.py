@@ -21,7 +21,7 @@ from registry_core.towers.multimodal_transformer import MultimodalTransformer
 
 from .config import CocaConfig
 from .generation import generate
-from .options import CLIP_END, CLIP_START, Criterion, GenerationOptions, Ids, as_id, as_ids
+from .options import CLIP_END, CLIP_START, Criterion, GenerationOptions, Ids, as_criteria, as_id, as_ids
 
 
 class CoCa(ContrastiveModel):
@@ -119,8 +119,7 @@ class CoCa(ContrastiveModel):
         """
         if image_latent is None or image_embs is None:
             if image is None:
-                self._refuse_half(image_latent, image_embs)
-                return self._text_alone(text)
+                return self._text_alone(text, image_latent, image_embs)
             image_latent, image_embs = self.image_outputs(image)
         if text is None:
             return {"image_features": image_latent, "image_embs": image_embs}
@@ -145,15 +144,12 @@ class CoCa(ContrastiveModel):
             outputs["logit_bias"] = self.logit_bias
         return outputs
 
-    @staticmethod
-    def _refuse_half(*earlier: Tensor | None) -> None:
+    def _text_alone(self, text: Tensor | None, *earlier: Tensor | None) -> dict[str, Tensor]:
         if any(part is not None for part in earlier):
             raise InputError(
                 "Of image_latent and image_embs one was given, and no image. Nothing was computed. Give both, as an "
                 "earlier call returned them, or the image."
             )
-
-    def _text_alone(self, text: Tensor | None) -> dict[str, Tensor]:
         if text is None:
             raise InputError("forward needs pictures, texts or both, got neither. Nothing was computed.")
         return {"text_features": self.encode_text(text), "logit_scale": self.logit_scale.exp()}
@@ -236,7 +232,7 @@ class CoCa(ContrastiveModel):
             num_beam_groups=num_beam_groups,
             diversity_penalty=diversity_penalty,
             repetition_penalty=repetition_penalty,
-            stopping_criteria=tuple(stopping_criteria or ()),
+            stopping_criteria=as_criteria(stopping_criteria),
             fixed_output_length=fixed_output_length,
         )
         return generate(self, image, text, options.checked(), generator)

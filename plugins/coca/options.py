@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from registry_core import InputError
@@ -115,7 +116,7 @@ class GenerationOptions:
         """Whether, for each text of `ids` [N, L], one of the stopping criteria is met."""
         met = ids.new_zeros(ids.shape[0]).bool()
         for criterion in self.stopping_criteria:
-            met = met | criterion(ids, None)
+            met = met | _answers(criterion(ids, None), met)
         return bool(met.all())
 
 
@@ -167,6 +168,33 @@ def as_id(name: str, value: Ids | None, default: int) -> int:
     if len(ids) != 1:
         raise InputError(f"{name}={value!r}: expected one token id. Nothing was generated.")
     return ids[0]
+
+
+def as_criteria(value: Any) -> tuple[Criterion, ...]:
+    """Stopping criteria, or none.
+
+    Raises:
+        InputError: no list of functions.
+    """
+    if value is None:
+        return ()
+    criteria = tuple(value) if isinstance(value, Iterable) else (None,)
+    if not all(map(callable, criteria)):
+        raise InputError(f"stopping_criteria={value!r:.60}: expected a list of functions. Nothing was generated.")
+    return criteria
+
+
+def _answers(given: Any, texts: Tensor) -> Tensor:
+    """What a stopping criterion said, for each of the `texts` [N]."""
+    try:
+        if given is None:
+            raise TypeError  # noqa: TRY301 - torch would take it for false
+        return torch.as_tensor(given, dtype=torch.bool, device=texts.device).expand(texts.shape)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"A stopping criterion answered {given!r:.60}: expected true or false, or a tensor of them for the "
+            f"{len(texts)} texts that are written at a time. Nothing was generated."
+        ) from error
 
 
 def _number(name: str, value: Any) -> float:

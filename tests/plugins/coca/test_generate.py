@@ -320,6 +320,21 @@ class TestStopping:
         options = {"generation_type": "top_k", **tokens, "min_seq_len": 8}
         assert model.generate(image, stopping_criteria=[some, others], **options).shape == (3, 5)
 
+    @pytest.mark.parametrize("answer", [None, [True, False], torch.ones(7, dtype=torch.bool), "yes"])
+    def test_an_answer_that_is_none_is_refused(self, model, image, tokens, answer):
+        with pytest.raises(InputError, match=r"criterion answered .*: expected true or false.* the 3 texts .* Nothing"):
+            model.generate(image, generation_type="top_k", stopping_criteria=[lambda *_: answer], **tokens)
+
+    def test_an_answer_of_numpy_will_do(self, model, image, tokens):
+        options = {"generation_type": "top_k", **tokens, "min_seq_len": 8}
+        found = model.generate(image, stopping_criteria=[lambda ids, _: np.bool_(ids.shape[1] > 3)], **options)
+        assert found.shape == (3, 4)
+
+    @pytest.mark.parametrize("criteria", [len, [len, 3]])
+    def test_what_is_no_list_of_functions_is_refused(self, model, image, tokens, criteria):
+        with pytest.raises(InputError, match=r"stopping_criteria=.*: expected a list of functions\. Nothing was"):
+            model.generate(image, stopping_criteria=criteria, **tokens)
+
     def test_several_ids_may_end_a_text(self, model, image, tokens):
         ends = [END, 11, 12, 13]
         for kind in ("top_k", "beam_search"):
@@ -400,6 +415,13 @@ def test_no_pictures_give_no_texts(model, image, tokens, kind):
     assert model.generate(image[:0], generation_type=kind, **tokens).shape == (0, 1)
     found = model.generate(image[:0], generation_type=kind, fixed_output_length=True, **tokens)
     assert (found.shape, found.dtype) == ((0, 10), torch.int64)
+
+
+def test_a_seed_is_no_generator(model, image, tokens):
+    with pytest.raises(
+        InputError, match=r"generator=5: expected a torch\.Generator\..*Generator\('cpu'\)\.manual_seed"
+    ):
+        model.generate(image, generator=5, **tokens)
 
 
 def test_a_generator_of_another_device_is_refused(model, tokens):
