@@ -21,6 +21,8 @@ class CLIP(ContrastiveModel, TextLayers):
         tower: "image" or "text" leaves the other tower out; None builds both.
     """
 
+    text_stops_early = False  # so the feature is always that of all blocks, as in open_clip
+
     def __init__(self, config: ClipConfig, tower: str | None = None) -> None:
         super().__init__(config, tower)
         if tower != "image":

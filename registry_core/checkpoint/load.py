@@ -15,6 +15,8 @@ from registry_core.checkpoint.index import Conversion, LazyTensor
 from registry_core.checkpoint.read import dtype_of, read_mapped, read_private
 from registry_core.errors import StateDictError, listing
 
+# How many batches a batch norm has seen: only some have it, since frozen ones do not, and nothing is computed from it.
+_COUNTER, _COUNTED = "num_batches_tracked", "running_mean"
 _WHOLE = 0.9  # share of the file from which one buffer for all beats a read per tensor
 
 
@@ -115,12 +117,16 @@ def _match(
         targets[id(tensor)] = tensor
     state = conversion.state
     known = {name for names in names_of.values() for name in names}
-    outcome.unexpected = [name for name in state if name not in known and name not in options.ignored]
+    strangers = [name for name in state if name not in known and name not in options.ignored]
+    outcome.unexpected = [name for name in strangers if not (_is_counter(name) and _counted(name) in known)]
     chosen = []
     for key, names in names_of.items():
         given = [name for name in names if name in state]
         if not given:
-            outcome.missing += [] if any(map(conversion.leaves, names)) else names[:1]
+            if _is_counter(names[0]) and _counted(names[0]) in state:
+                outcome.adapted[names[0]] = "not in the file, left as it was"
+            elif not any(map(conversion.leaves, names)):
+                outcome.missing += names[:1]
             continue
         lazy = _only_value(given, state)
         complaint = _complaint(targets[key], lazy)
@@ -135,6 +141,15 @@ def _match(
         if wanted != lazy.dtype:
             outcome.cast[f"{lazy.dtype} -> {wanted}"] += 1
     return chosen
+
+
+def _is_counter(name: str) -> bool:
+    return name.rpartition(".")[2] == _COUNTER
+
+
+def _counted(counter: str) -> str:
+    """The running mean beside a counter."""
+    return counter.removesuffix(_COUNTER) + _COUNTED
 
 
 def _only_value(names: list[str], state: Mapping[str, LazyTensor]) -> LazyTensor:

@@ -41,7 +41,10 @@ class ContrastiveModel(nn.Module):
         logit_scale: logarithm of the factor between cosine similarity and logit.
         logit_bias: added to the logits, or None.
         output_dict: whether `forward` returns a dict instead of a tuple.
+        text_stops_early: whether `stop_early` of `forward_intermediates` holds for the text side too.
     """
+
+    text_stops_early = True
 
     def __init__(self, config: ModelConfig, tower: str | None) -> None:
         super().__init__()
@@ -112,11 +115,10 @@ class ContrastiveModel(nn.Module):
         """What holds the layers of the text side: a tower, or the model itself."""
         return self
 
-    def forward_intermediates(
+    def forward_intermediates(  # noqa: PLR0917 - in open_clip's order
         self,
         image: Tensor | None = None,
         text: Tensor | None = None,
-        *,
         image_indices: Indices = None,
         text_indices: Indices = None,
         stop_early: bool = False,
@@ -137,7 +139,8 @@ class ContrastiveModel(nn.Module):
             text: ids [N, L], or None.
             image_indices: a number means that many last blocks, a sequence those blocks, None all.
             text_indices: the same for the text side.
-            stop_early: run no block after the last chosen one.
+            stop_early: run no block after the last chosen one; the feature is then made of that block's output. A
+                plain CLIP's texts pass through all blocks, as in open_clip.
             normalize: give features length 1.
             normalize_intermediates: pass each output through its tower's last norm.
             intermediates_only: leave features and logits out.
@@ -167,7 +170,8 @@ class ContrastiveModel(nn.Module):
             outputs.update(image_intermediates(self.visual, image, form))
         if text is not None:
             self.need("text")
-            form = make(text_indices, extra_tokens=text_output_extra_tokens)
+            early = stop_early and self.text_stops_early
+            form = make(text_indices, extra_tokens=text_output_extra_tokens, stop_early=early)
             outputs.update(text_intermediates(self.text_side, text, form))
         features = {name: value for name, value in outputs.items() if isinstance(value, Tensor)}
         if normalize:

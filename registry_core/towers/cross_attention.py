@@ -54,14 +54,17 @@ class CrossAttention(nn.Module):
             return query, key, value
         return self.q_proj_weight, self.k_proj_weight, self.v_proj_weight
 
+    def _split(self, x: Tensor) -> Tensor:
+        """[N, L, C] -> [N, H, L, D]."""
+        batch, length, width = x.shape
+        return x.view(batch, length, self.num_heads, width // self.num_heads).transpose(1, 2)
+
     def keys(self, context: Tensor) -> Pair:
         """[N, K, B] -> keys and values, [N, H, K, D] each."""
         _, *weights = self._weights()
         _, *biases = self.in_proj_bias.chunk(3)
-        heads = (self.num_heads, self.out_proj.in_features // self.num_heads)
         key, value = (
-            F.linear(context, weight, bias).view(*context.shape[:2], *heads).transpose(1, 2)
-            for weight, bias in zip(weights, biases, strict=True)
+            self._split(F.linear(context, weight, bias)) for weight, bias in zip(weights, biases, strict=True)
         )
         return key, value
 
@@ -73,8 +76,9 @@ class CrossAttention(nn.Module):
         key, value = keys
         query = F.linear(x, self._weights()[0], self.in_proj_bias.chunk(3)[0])
         # Rows that share their keys are so many more queries to them: nothing is copied.
-        rows = x.shape[:2] if x.shape[0] == key.shape[0] else (key.shape[0], -1)
-        query = query.reshape(*rows, self.num_heads, x.shape[-1] // self.num_heads).transpose(1, 2)
+        if key.shape[0]:
+            query = query.reshape(key.shape[0], -1, x.shape[-1])
+        query = self._split(query)
         mixed = F.scaled_dot_product_attention(query, key, value)
         result: Tensor = self.out_proj(mixed.transpose(1, 2).reshape(x.shape))
         return result

@@ -16,6 +16,7 @@ from registry_core.config import HFTextConfig
 from registry_core.errors import BuildError, ConfigError, did_you_mean, listing
 from registry_core.tables import model_table
 from registry_core.towers.inputs import embed_ids
+from registry_core.towers.locking import number_of_groups
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -117,7 +118,7 @@ class HFTextTower(nn.Module):
         tokens = states[:, 1:] if self.pooler_type == "cls_pooler" else states
         return (feature, tokens) if self.output_tokens else feature
 
-    def lock(self, unlocked_layers: int = 0, *, freeze_layer_norm: bool = True) -> None:
+    def lock(self, unlocked_layers: int = 0, freeze_layer_norm: bool = True) -> None:
         """Freeze the encoder but its last layers; the projection stays trainable.
 
         Args:
@@ -125,8 +126,8 @@ class HFTextTower(nn.Module):
             freeze_layer_norm: whether norms are frozen as well.
         """
         frozen: list[nn.Module] = [self.transformer]
-        if unlocked_layers:
-            frozen = self._layers()[:-unlocked_layers]
+        if number_of_groups(unlocked_layers):
+            frozen = self._layers()[: -number_of_groups(unlocked_layers)]
         for module in frozen:
             for name, parameter in module.named_parameters():
                 parameter.requires_grad = not freeze_layer_norm and "LayerNorm" in name.split(".")
@@ -135,7 +136,8 @@ class HFTextTower(nn.Module):
         """Embedding, then each layer."""
         encoder = getattr(self.transformer, "encoder", self.transformer)
         layers = next(child for child in encoder.children() if isinstance(child, nn.ModuleList))
-        return [self.transformer.get_input_embeddings(), *layers]
+        # All embeddings, with those of places and their norm, where they are one module.
+        return [getattr(self.transformer, "embeddings", self.transformer.get_input_embeddings()), *layers]
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Trade time for memory in training."""

@@ -35,15 +35,15 @@ def check_image(image: Tensor, size: tuple[int, int]) -> None:
 
 
 def check_text(text: Tensor, context_length: int) -> None:
-    """Refuse anything but [N, L] with L up to the context length.
+    """Refuse anything but [N, L] with L from 1 to the context length.
 
     Raises:
-        InputError: another number of dimensions or type, or more tokens.
+        InputError: another number of dimensions or type, no tokens, or more of them.
     """
-    if text.ndim != 2 or text.shape[1] > context_length:  # noqa: PLR2004 - N, L
+    if text.ndim != 2 or not 0 < text.shape[1] <= context_length:  # noqa: PLR2004 - N, L
         raise InputError(
-            f"The text tower takes token ids of shape [N, L] with L up to {context_length}, got {list(text.shape)}. "
-            "Truncate the texts, or create the model with a larger `context_length=`."
+            f"The text tower takes token ids of shape [N, L] with L from 1 to {context_length}, got "
+            f"{list(text.shape)}. Truncate the texts, or create the model with a larger `context_length=`."
         )
     if text.dtype not in _ID_TYPES:
         raise InputError(

@@ -5,10 +5,12 @@ Names of the results are open_clip's (`forward_intermediates` in https://github.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
-from typing import Literal
+from numbers import Integral
+from typing import Literal, get_args
 
 from torch import Tensor, nn
 
@@ -19,6 +21,7 @@ from registry_core.towers.vision_transformer import VisionTransformer
 
 Outputs = dict[str, Tensor | list[Tensor]]
 Indices = int | Sequence[int] | None
+Layout = Literal["NCHW", "NLC"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +35,23 @@ class IntermediateOptions:
         only: leave the feature out.
         layout: of image tokens, "NCHW" as a map or "NLC".
         extra_tokens: also give the tokens that stand for no patch or word.
+
+    Raises:
+        InputError: there is no such layout.
     """
 
     indices: Indices = None
     stop_early: bool = False
     normalize: bool = False
     only: bool = False
-    layout: Literal["NCHW", "NLC"] = "NCHW"
+    layout: Layout = "NCHW"
     extra_tokens: bool = False
+
+    def __post_init__(self) -> None:
+        if self.layout not in get_args(Layout):
+            raise InputError(
+                f"image_output_fmt={self.layout!r}: expected {' or '.join(get_args(Layout))}. Nothing was computed."
+            )
 
 
 @singledispatch
@@ -64,11 +76,22 @@ def _vit(tower: VisionTransformer, image: Tensor, options: IntermediateOptions) 
     blocks = [_block(tower.transformer.run_block, index) for index in range(len(tower.transformer.resblocks))]
     tokens, found = _run(blocks, tower.embed(image), options)
     if options.normalize:
+        if tower.ln_post.normalized_shape != (tower.transformer.width,):
+            raise InputError(
+                "normalize_intermediates=True: this tower's last norm comes after its attentional pooler, whose width "
+                "the blocks have not. Nothing was computed. Leave it out."
+            )
         found = [tower.ln_post(output) for output in found]
     patches = [output[:, 1:] for output in found]
     if options.layout == "NCHW":
         rows, columns = tower.grid_size
-        patches = [output.transpose(1, 2).reshape(len(image), -1, rows, columns).contiguous() for output in patches]
+        if patches[0].shape[1] != rows * columns:
+            raise InputError(
+                f"Of {rows * columns} patches {patches[0].shape[1]} are left by patch dropout, which make no map. Call "
+                "eval(), or ask for image_output_fmt='NLC'."
+            )
+        maps = (len(image), patches[0].shape[-1], rows, columns)
+        patches = [output.transpose(1, 2).reshape(maps).contiguous() for output in patches]
     outputs: Outputs = {"image_intermediates": patches}
     if options.extra_tokens:
         outputs["image_intermediates_prefix"] = [output[:, :1] for output in found]
@@ -127,7 +150,7 @@ def chosen(count: int, indices: Indices) -> list[int]:
     Raises:
         InputError: there is no such block.
     """
-    wanted = count if indices is None else indices
+    wanted = count if indices is None else plain(indices)
     if isinstance(wanted, int):
         if not 0 < wanted <= count:
             raise InputError(
@@ -139,6 +162,23 @@ def chosen(count: int, indices: Indices) -> list[int]:
     if strangers or not found:
         raise InputError(f"There are {count} blocks, 0 to {count - 1}; asked for were {list(wanted)}.")
     return found
+
+
+def plain(indices: int | Sequence[int]) -> int | list[int]:
+    """The same in Python's own numbers, of whatever library they are.
+
+    Raises:
+        InputError: they are no numbers.
+    """
+    if isinstance(indices, Integral | int):
+        return int(indices)
+    try:
+        return [operator.index(index) for index in indices]
+    except TypeError as error:
+        raise InputError(
+            f"The blocks {indices!r} were asked for: expected a number of last blocks, or a sequence of their numbers. "
+            "Nothing was computed."
+        ) from error
 
 
 def _block(run: Callable[..., Tensor], index: int, **options: object) -> Callable[[Tensor], Tensor]:

@@ -7,7 +7,6 @@ attention pooling at its end.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -19,14 +18,30 @@ from registry_core.towers.inputs import check_image
 from registry_core.towers.locking import Group, lock_groups
 
 
-class BatchNorm2d(nn.BatchNorm2d):
-    """Batch normalisation that, once `frozen`, goes by its running statistics in training too."""
+class FrozenBatchNorm2d(nn.Module):
+    """A batch norm that goes by its running statistics in training too, and keeps its parameters and buffers.
 
-    frozen = False
+    It is none of torch's batch norms: `train()` does not thaw it, nor does the conversion to synchronised ones.
 
-    def train(self, mode: bool = True) -> Self:
-        """Enter training, unless frozen; a model's own `train()` would undo a plain `eval()`."""
-        return super().train(mode and not self.frozen)
+    Args:
+        norm: whose place it takes.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, norm: nn.BatchNorm2d) -> None:
+        super().__init__()
+        self.eps = norm.eps
+        for name, parameter in norm.named_parameters():
+            self.register_parameter(name, parameter)
+        for name, buffer in norm.named_buffers():
+            self.register_buffer(name, buffer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, C, h, w] -> the same shape."""
+        weight, bias = self.get_parameter("weight"), self.get_parameter("bias")
+        return F.batch_norm(x, self.running_mean, self.running_var, weight, bias, eps=self.eps)
 
 
 class Bottleneck(nn.Module):
@@ -38,19 +53,19 @@ class Bottleneck(nn.Module):
         super().__init__()
         wide = planes * self.expansion
         self.conv1 = nn.Conv2d(channels, planes, 1, bias=False)
-        self.bn1 = BatchNorm2d(planes)
+        self.bn1 = nn.BatchNorm2d(planes)
         self.conv2 = nn.Conv2d(planes, planes, 3, padding=1, bias=False)
-        self.bn2 = BatchNorm2d(planes)
+        self.bn2 = nn.BatchNorm2d(planes)
         self.avgpool = nn.AvgPool2d(stride) if stride > 1 else nn.Identity()
         self.conv3 = nn.Conv2d(planes, wide, 1, bias=False)
-        self.bn3 = BatchNorm2d(wide)
+        self.bn3 = nn.BatchNorm2d(wide)
         self.downsample: nn.Module | None = None
         if stride > 1 or channels != wide:
             # The published checkpoints number the convolution 0 and the norm 1.
             parts = {
                 "-1": nn.AvgPool2d(stride),
                 "0": nn.Conv2d(channels, wide, 1, bias=False),
-                "1": BatchNorm2d(wide),
+                "1": nn.BatchNorm2d(wide),
             }
             self.downsample = nn.Sequential(OrderedDict(parts))
 
@@ -123,11 +138,11 @@ class ModifiedResNet(nn.Module):
         self.output_dim = embed_dim
         width = config.width
         self.conv1 = nn.Conv2d(3, width // 2, 3, stride=2, padding=1, bias=False)
-        self.bn1 = BatchNorm2d(width // 2)
+        self.bn1 = nn.BatchNorm2d(width // 2)
         self.conv2 = nn.Conv2d(width // 2, width // 2, 3, padding=1, bias=False)
-        self.bn2 = BatchNorm2d(width // 2)
+        self.bn2 = nn.BatchNorm2d(width // 2)
         self.conv3 = nn.Conv2d(width // 2, width, 3, padding=1, bias=False)
-        self.bn3 = BatchNorm2d(width)
+        self.bn3 = nn.BatchNorm2d(width)
         self.avgpool = nn.AvgPool2d(2)
         channels = width
         for stage, blocks in enumerate(config.layers):
@@ -161,7 +176,7 @@ class ModifiedResNet(nn.Module):
         feature: Tensor = self.attnpool(x)
         return feature
 
-    def lock(self, unlocked_groups: int = 0, *, freeze_bn_stats: bool = False) -> None:
+    def lock(self, unlocked_groups: int = 0, freeze_bn_stats: bool = False) -> None:
         """Freeze the tower but its last groups: stem, four stages, pooling.
 
         Args:
@@ -171,10 +186,9 @@ class ModifiedResNet(nn.Module):
         stem: Group = [self.conv1, self.bn1, self.conv2, self.bn2, self.conv3, self.bn3]
         stages: list[Group] = [[stage] for stage in self.stages]
         lock_groups([stem, *stages, [self.attnpool]], unlocked_groups)
-        for module in self.modules() if freeze_bn_stats else ():
-            if isinstance(module, BatchNorm2d):
-                module.frozen = True
-                module.eval()
+        for name, module in list(self.named_modules()) if freeze_bn_stats else ():
+            if isinstance(module, nn.BatchNorm2d):
+                self.set_submodule(name, FrozenBatchNorm2d(module))
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Accepted for uniformity with the transformers; convolutions are not checkpointed."""

@@ -178,14 +178,14 @@ class TextLayers(nn.Module):
         return pooled @ self.text_projection
 
     def text_groups(self) -> list[Group]:
-        """The layers from input to output, as locking counts them: embedding, each block, projection."""
+        """The layers from input to output, as locking counts them: embedding, each block, the projection if any."""
         *first, last = self.transformer.resblocks
         blocks: list[Group] = [[block] for block in first]
-        top: Group = [] if self.text_projection is None else [self.text_projection]
+        top: list[Group] = [] if self.text_projection is None else [[self.text_projection]]
         stem: Group = [self.token_embedding, self.positional_embedding]
         if self.cls_emb is not None:
             stem.append(self.cls_emb)
-        return [stem, *blocks, [last, self.ln_final], top]
+        return [stem, *blocks, [last, self.ln_final], *top]
 
 
 class TextTransformer(TextLayers):
@@ -207,7 +207,7 @@ class TextTransformer(TextLayers):
         feature, tokens = self.encode_tokens(text)
         return (feature, tokens) if self.output_tokens else feature
 
-    def lock(self, unlocked_layers: int = 0, *, freeze_layer_norm: bool = True) -> None:
+    def lock(self, unlocked_layers: int = 0, freeze_layer_norm: bool = True) -> None:
         """Freeze the tower but its last groups: embedding, then each block, then the projection.
 
         Raises:

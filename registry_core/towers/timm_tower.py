@@ -5,18 +5,24 @@ Parameter names are those of open_clip's published checkpoints: `trunk` is timm'
 
 from __future__ import annotations
 
+import inspect
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from registry_core.config import TimmVisionConfig, as_pair
-from registry_core.errors import BuildError
-from registry_core.towers.intermediates import IntermediateOptions, Outputs, image_intermediates
+from registry_core.errors import BuildError, InputError
+from registry_core.towers.inputs import check_image
+from registry_core.towers.intermediates import IntermediateOptions, Outputs, image_intermediates, plain
+from registry_core.towers.locking import number_of_groups
 
 if TYPE_CHECKING:
     from types import ModuleType
 
+_Answer = TypeVar("_Answer")
 _ATTENTION_POOLS = ("abs_attn", "rot_attn")
 
 
@@ -103,9 +109,28 @@ class TimmTower(nn.Module):
         return layers
 
     def forward(self, image: Tensor) -> Tensor:
-        """[N, 3, height, width] -> feature [N, E]."""
-        feature: Tensor = self.head(self.trunk(image))
+        """[N, 3, height, width] -> feature [N, E].
+
+        Raises:
+            InputError: pictures that the model does not take; most convolutions take any size.
+        """
+        feature: Tensor = self.head(self.asked(image, lambda: self.trunk(image)))
         return feature
+
+    def asked(self, image: Tensor, compute: Callable[[], _Answer]) -> _Answer:
+        """What the trunk computes of pictures [N, 3, height, width]; its refusals are told apart from other failures.
+
+        Raises:
+            InputError: pictures of another shape or size than it takes.
+        """
+        check_image(image, (image.shape[-2], image.shape[-1]) if image.ndim > 1 else self.image_size)
+        if torch.compiler.is_compiling():
+            return compute()
+        try:
+            return compute()
+        except AssertionError:
+            check_image(image, self.image_size)
+            raise
 
     def set_input_size(self, image_size: int | tuple[int, int]) -> None:
         """Make the tower take pictures of another size, where its model has sizes at all; convolutions have none."""
@@ -113,20 +138,30 @@ class TimmTower(nn.Module):
         if hasattr(self.trunk, "set_input_size"):
             self.trunk.set_input_size(self.image_size)
 
-    def lock(self, unlocked_groups: int = 0, *, freeze_bn_stats: bool = False) -> None:
-        """Freeze the trunk but its last groups, as timm groups its layers; the head stays trainable."""
+    def lock(self, unlocked_groups: int = 0, freeze_bn_stats: bool = False) -> None:
+        """Freeze the trunk but its last groups, as timm groups its layers; the head stays trainable.
+
+        Args:
+            unlocked_groups: how many stay trainable, from the end.
+            freeze_bn_stats: batch norms of what is frozen also keep to their running statistics.
+
+        Raises:
+            InputError: `unlocked_groups` is no number of groups.
+        """
         from timm.models import group_parameters
         from timm.utils.model import freeze_batch_norm_2d
 
-        frozen = [name for name, _ in self.trunk.named_parameters()]
-        if unlocked_groups:
+        frozen = {name for name, _ in self.trunk.named_parameters()}
+        if number_of_groups(unlocked_groups):
             groups = group_parameters(self.trunk, self.trunk.group_matcher())
-            last = max(groups) - unlocked_groups
-            frozen = [name for group, names in groups.items() if group <= last for name in names]
+            last = max(groups) - number_of_groups(unlocked_groups)
+            frozen = {name for group, names in groups.items() if group <= last for name in names}
         for name in frozen:
             self.trunk.get_parameter(name).requires_grad = False
-        if freeze_bn_stats:
-            freeze_batch_norm_2d(self.trunk)
+        for name, module in list(self.trunk.named_modules()) if freeze_bn_stats else ():
+            own = {f"{name}.{parameter}" for parameter, _ in module.named_parameters()}
+            if isinstance(module, (nn.BatchNorm2d, nn.SyncBatchNorm)) and own <= frozen:
+                self.trunk.set_submodule(name, freeze_batch_norm_2d(module))
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Trade time for memory in training, where the model can."""
@@ -140,16 +175,23 @@ class TimmTower(nn.Module):
 
 @image_intermediates.register
 def _intermediates(tower: TimmTower, image: Tensor, options: IntermediateOptions) -> Outputs:
-    extra = {"return_prefix_tokens": True} if options.extra_tokens else {}
-    result: Any = tower.trunk.forward_intermediates(
-        image,
-        indices=options.indices,
-        norm=options.normalize,
-        stop_early=options.stop_early,
-        output_fmt=options.layout,
-        intermediates_only=options.only,
-        **extra,
-    )
+    method = tower.trunk.forward_intermediates
+    extra = options.extra_tokens and "return_prefix_tokens" in inspect.signature(method).parameters
+    keywords = {
+        "indices": None if options.indices is None else plain(options.indices),
+        "norm": options.normalize,
+        "stop_early": options.stop_early,
+        "output_fmt": options.layout,
+        "intermediates_only": options.only,
+        **({"return_prefix_tokens": True} if extra else {}),
+    }
+    try:
+        result: Any = tower.asked(image, lambda: method(image, **keywords))
+    except (AssertionError, ValueError) as error:  # timm's word on its arguments
+        raise InputError(
+            f"timm's {tower.config.timm_model_name} does not give these intermediate outputs: {error}. Nothing was "
+            "computed."
+        ) from error
     found = result if options.only else result[1]
     outputs: Outputs = {"image_intermediates": found}
     if found and isinstance(found[0], tuple):
@@ -157,7 +199,15 @@ def _intermediates(tower: TimmTower, image: Tensor, options: IntermediateOptions
         outputs["image_intermediates"] = [patches for patches, _ in found]
     if options.only:
         return outputs
-    return {**outputs, "image_features": tower.head(tower.trunk.forward_head(result[0]))}
+    try:
+        return {**outputs, "image_features": tower.head(tower.trunk.forward_head(result[0]))}
+    except RuntimeError as error:
+        if not options.stop_early:
+            raise
+        raise InputError(
+            f"The feature of timm's {tower.config.timm_model_name} needs its last stage: leave stop_early out, or ask "
+            "for it."
+        ) from error
 
 
 def _timm() -> ModuleType:

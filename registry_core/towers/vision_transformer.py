@@ -157,7 +157,7 @@ class VisionTransformer(nn.Module):
         feature, tokens = self.head(self.transformer(self.embed(image)))
         return (feature, tokens) if self.output_tokens else feature
 
-    def lock(self, unlocked_groups: int = 0, *, freeze_bn_stats: bool = False) -> None:
+    def lock(self, unlocked_groups: int = 0, freeze_bn_stats: bool = False) -> None:
         """Freeze the tower but its last groups: embedding, then each block, then the projection."""
         del freeze_bn_stats  # there is no batch norm in it
         *first, last = self.transformer.resblocks

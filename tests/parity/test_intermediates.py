@@ -33,6 +33,7 @@ FORMS = {
     "last two, normed": {"image_indices": 2, "text_indices": 2, "normalize_intermediates": True},
     "chosen, tokens": {"image_indices": [0, -2], "text_indices": [1], "image_output_fmt": "NLC"},
     "only": {"intermediates_only": True, "image_indices": [1], "stop_early": True},
+    "stopped": {"image_indices": [1], "text_indices": [0], "stop_early": True},
     "extra, logits": {
         "image_output_extra_tokens": True,
         "output_logits": True,
@@ -72,6 +73,43 @@ def test_the_same_outputs(pair, form):
         torch.testing.assert_close(found[name], value, atol=2e-5, rtol=2e-5, msg=name)
 
 
+@pytest.mark.parametrize("pair", ["custom"], indirect=True)
+@torch.no_grad()
+def test_arguments_come_in_open_clips_order(pair):
+    import numpy as np
+
+    theirs, ours = pair
+    inputs = torch.randn(2, 3, 32, 32), torch.randint(1, 200, (2, 16))
+    rest = (True, False, True, False, "NLC", True, "NLC", True, True, True)
+    expected = theirs.forward_intermediates(*inputs, 2, [0], *rest)
+    found = ours.forward_intermediates(*inputs, np.int64(2), np.array([0]), *rest)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=2e-5)
+
+
+@pytest.mark.parametrize(("name", "size"), [("resnet18", 64), ("vit_tiny_patch16_224", 224)])
+@torch.no_grad()
+def test_what_timm_refuses(name, size):
+    registry = Registry()
+    vision = {"timm_model_name": name, "timm_pool": "avg", "image_size": size}
+    registry.add_config({"embed_dim": 24, "vision_cfg": vision, "text_cfg": TEXT, "custom_text": True}, "timm")
+    model, picture = registry.create("timm", False), torch.randn(1, 3, size, size)
+    outputs = model.forward_intermediates(picture, image_output_extra_tokens=True, normalize=False)
+    assert ("image_intermediates_prefix" in outputs) == ("vit" in name)  # convolutions have maps alone
+    torch.testing.assert_close(outputs["image_features"], model.encode_image(picture))
+    for indices, why in (([99], "feature index 99 is out of range"), (0, "out of range"), ([], "empty")):
+        with pytest.raises(InputError, match=rf"timm's {name} does not give these intermediate outputs: .*{why}"):
+            model.forward_intermediates(picture, image_indices=indices)
+    with pytest.raises(InputError, match=rf"\[N, 3, {size}, {size}\], got \[3, {size}, {size}\]"):
+        model.encode_image(picture[0])
+    if "vit" in name:
+        with pytest.raises(InputError, match=r"\[N, 3, 224, 224\], got \[1, 3, 96, 224\]"):
+            model.encode_image(picture[:, :, :96])
+    else:
+        assert model.encode_image(picture[:, :, :48]).shape == (1, 24)
+        with pytest.raises(InputError, match="The feature of timm's resnet18 needs its last stage: leave stop_early"):
+            model.forward_intermediates(picture, image_indices=[1], stop_early=True)
+
+
 @torch.no_grad()
 def test_resnet_gives_its_stages():
     registry = Registry()
@@ -94,5 +132,23 @@ def test_blocks_that_are_not_there(pair):
         model.forward_intermediates(picture, image_indices=5)
     with pytest.raises(InputError, match=r"There are 4 blocks, 0 to 3; asked for were \[4\]"):
         model.forward_intermediates(picture, image_indices=[4])
+    for indices in ("1", 1.5, [None]):
+        with pytest.raises(InputError, match=r"were asked for: expected a number of last blocks, or a sequence of"):
+            model.forward_intermediates(picture, image_indices=indices)
+    with pytest.raises(InputError, match="image_output_fmt='NHWC': expected NCHW or NLC"):
+        model.forward_intermediates(picture, image_output_fmt="NHWC")
     with pytest.raises(InputError, match="logits need pictures and texts"):
         model.forward_intermediates(picture, output_logits=True)
+
+
+def test_what_some_vits_cannot_give():
+    registry = Registry()
+    pooled = {**VIT, "patch_dropout": 0.5, "attentional_pool": True, "attn_pooler_queries": 4, "attn_pooler_heads": 2}
+    registry.add_config({"embed_dim": 24, "vision_cfg": pooled, "text_cfg": TEXT}, "pooled")
+    model, picture = registry.create("pooled", False), torch.randn(1, 3, 32, 32)
+    with pytest.raises(InputError, match=r"normalize_intermediates=True: .* attentional pooler"):
+        model.forward_intermediates(picture, normalize_intermediates=True)
+    model.train()
+    with pytest.raises(InputError, match=r"Of 16 patches 8 are left by patch dropout.*Call eval\(\)"):
+        model.forward_intermediates(picture)
+    assert model.forward_intermediates(picture, image_output_fmt="NLC")["image_intermediates"][0].shape == (1, 8, 32)

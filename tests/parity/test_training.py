@@ -25,7 +25,12 @@ WITH_OPTIONS = {
     "text_cfg": {**VIT["text_cfg"], "proj_bias": True, "ls_init_value": 0.3},
     "init_logit_bias": -10.0,
 }
-CONFIGS = {"vit": VIT, "resnet": RESNET, "options": WITH_OPTIONS}
+NO_PROJECTION = {**VIT, "text_cfg": {**VIT["text_cfg"], "width": 64, "proj_type": "none"}}
+CONFIGS = {"vit": VIT, "resnet": RESNET, "options": WITH_OPTIONS, "no projection": NO_PROJECTION}
+TIMM = {
+    **VIT,
+    "vision_cfg": {"timm_model_name": "resnet18", "timm_pool": "avg", "timm_proj": "linear", "image_size": 64},
+}
 
 
 @pytest.fixture
@@ -56,11 +61,62 @@ def test_locking_the_image_tower(fresh, name, unlocked):
 
 
 @pytest.mark.parametrize("unlocked", range(7))
-@pytest.mark.parametrize("name", ["vit", "options", "resnet"])
+@pytest.mark.parametrize("name", ["vit", "options", "resnet", "no projection"])
 def test_locking_the_text_tower(fresh, name, unlocked):
     ours, theirs = fresh(name)
     for model in (ours, theirs):
         model.lock_text_tower(unlocked_layers=unlocked)
+    assert trainable(ours) == trainable(theirs)
+
+
+@pytest.mark.parametrize("unlocked", [0, 1, 3])
+def test_frozen_batch_norms_of_timm(registry, unlocked):
+    """Those of groups that stay trainable go on learning."""
+    registry.add_config(TIMM, "timm")
+    ours, theirs = registry.create("timm", False), open_clip.CLIP(**copy.deepcopy(TIMM))
+    theirs.load_state_dict(ours.state_dict())
+    image = torch.randn(3, 3, 64, 64)
+    with torch.no_grad():
+        for model in (ours, theirs):
+            model.lock_image_tower(unlocked, True)
+            model.train()
+        torch.testing.assert_close(ours.encode_image(image), theirs.encode_image(image), atol=2e-5, rtol=2e-5)
+    assert trainable(ours) == trainable(theirs)
+    torch.testing.assert_close(dict(ours.named_buffers()), {n: b for n, b in theirs.named_buffers() if "mask" not in n})
+
+
+@pytest.mark.parametrize("config", [RESNET, TIMM], ids=["native", "timm"])
+def test_what_frozen_batch_norms_left_loads(registry, config, tmp_path):
+    """open_clip's frozen norms do not count their batches, and it reads checkpoints without the counts."""
+    name = registry.add_config(config, "mine")
+    ours, theirs = registry.create(name, False), open_clip.CLIP(**copy.deepcopy(config))
+    picture = torch.randn(1, 3, 64, 64)
+    whole = tmp_path / "whole.pt"
+    torch.save(ours.state_dict(), whole)
+    for model in (ours, theirs):
+        model.lock_image_tower(freeze_bn_stats=True)
+    locked = tmp_path / "locked.pt"
+    torch.save(theirs.state_dict(), locked)
+    assert not any(key.endswith("num_batches_tracked") for key in theirs.state_dict())
+    with torch.no_grad():
+        expected = theirs.eval().encode_image(picture)
+        for model in (registry.create(name, locked), ours):
+            registry.load(model, locked)
+            torch.testing.assert_close(model.encode_image(picture), expected, atol=2e-5, rtol=2e-5)
+    registry.save(ours, tmp_path / "saved")
+    saved = registry.create(f"local-dir:{tmp_path / 'saved'}")
+    assert torch.equal(saved.encode_image(picture), ours.encode_image(picture))
+    assert registry.load(ours, whole).unexpected == []
+
+
+def test_numbers_of_groups_may_be_of_another_library(fresh):
+    import numpy as np
+
+    ours, theirs = fresh("vit")
+    for model in (ours, theirs):
+        model.lock_image_tower(np.int64(2))
+        model.lock_text_tower(np.int64(1))
+        model.visual.lock(np.int64(1), False)
     assert trainable(ours) == trainable(theirs)
 
 

@@ -362,3 +362,17 @@ def test_a_timm_tower_for_another_picture_size(tmp_path):
     torch.testing.assert_close(ours.visual.trunk.pos_embed, expected, atol=1e-6, rtol=1e-6)
     assert registry.report(ours).adapted["visual.trunk.pos_embed"] == "resized 14x14 -> 10x10, bicubic"
     assert ours.encode_image(torch.randn(1, 3, 160, 160)).shape == (1, 24)
+
+
+@pytest.mark.parametrize("freeze_layer_norm", [True, False])
+@pytest.mark.parametrize("unlocked", [0, 1, 2, 3])
+def test_locking_a_tower_of_transformers(unlocked, freeze_layer_norm):
+    vision = {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16}
+    config = {"embed_dim": 24, "vision_cfg": vision, "text_cfg": {**TEXTS["roberta"], "context_length": 16}}
+    registry = Registry()
+    registry.add_config(config, "roberta")
+    models = registry.create("roberta", False), original(config)
+    for model in models:
+        model.lock_text_tower(unlocked, freeze_layer_norm)
+    ours, theirs = ({n for n, p in model.named_parameters() if p.requires_grad} for model in models)
+    assert ours == theirs

@@ -120,3 +120,14 @@ def test_grad_checkpointing_is_accepted(resnet, picture):
 
 def test_no_name_is_left_out_of_weight_decay(resnet):
     assert resnet().no_weight_decay() == set()
+
+
+def test_frozen_batch_norms_stay_so_when_others_are_synchronised(resnet, picture):
+    tower = resnet()
+    tower.lock(freeze_bn_stats=True)
+    tower.lock(freeze_bn_stats=True)
+    names = list(tower.state_dict())
+    expected = tower(picture)
+    tower = torch.nn.SyncBatchNorm.convert_sync_batchnorm(tower).train()
+    assert list(tower.state_dict()) == names
+    torch.testing.assert_close(tower(picture), expected)

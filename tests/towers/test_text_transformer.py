@@ -111,7 +111,7 @@ def test_quick_gelu_changes_the_feature(text_tower, ids):
 
 class TestRefusals:
     def test_too_many_tokens(self, text_tower):
-        with pytest.raises(InputError, match=r"\[N, L\] with L up to 12, got \[2, 13\].*Truncate.*context_length="):
+        with pytest.raises(InputError, match=r"\[N, L\] with L from 1 to 12, got \[2, 13\].*Truncate.*context_length="):
             text_tower()(torch.ones(2, 13, dtype=torch.long))
 
     @pytest.mark.parametrize("shape", [(12,), (1, 2, 12)])
@@ -169,3 +169,12 @@ def test_norms_are_frozen_with_their_block(registry):
     for lock in (model.lock_text_tower, registry.create("tiny", pretrained=False).lock_text_tower):
         with pytest.raises(InputError, match=r"freeze_layer_norm=False: .* with their block\. Nothing was frozen"):
             lock(1, freeze_layer_norm=False)
+
+
+@pytest.mark.parametrize("unlocked", [-1, 1.5, None])
+def test_no_number_of_groups_is_refused(registry, unlocked):
+    model = registry.create("tiny", False)
+    for lock in (model.lock_text_tower, model.lock_image_tower):
+        with pytest.raises(InputError, match=rf"{unlocked} groups of a tower are .* from 0 on.* Nothing was frozen"):
+            lock(unlocked)
+    assert all(parameter.requires_grad for parameter in model.parameters())

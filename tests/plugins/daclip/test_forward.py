@@ -66,7 +66,7 @@ def test_an_odd_number_of_tokens_is_refused(full):
 
 
 def test_too_long_a_caption_is_refused(full):
-    with pytest.raises(InputError, match=r"\[N, L\] with L up to 77, got \[1, 78\]"):
+    with pytest.raises(InputError, match=r"\[N, L\] with L from 1 to 77, got \[1, 78\]"):
         full(text=torch.ones(1, 156, dtype=torch.long))
 
 

@@ -81,7 +81,7 @@ def test_pictures_of_another_shape_are_refused(model, shape):
 
 @pytest.mark.parametrize("shape", [(2, 78), (77,), (1, 1, 77)])
 def test_texts_of_another_shape_are_refused(model, shape):
-    with pytest.raises(InputError, match=r"L up to 77, got \[" + ", ".join(map(str, shape)) + r"\].*Truncate"):
+    with pytest.raises(InputError, match=r"L from 1 to 77, got \[" + ", ".join(map(str, shape)) + r"\].*Truncate"):
         model.encode_text(torch.ones(shape, dtype=torch.long))
 
 
@@ -131,3 +131,19 @@ def test_patch_dropout_only_counts_in_training(registry, tiny_checkpoint, image)
     model.train()
     assert model.visual.embed(image).shape == (2, 1 + 8, 64)
     assert not torch.allclose(model.encode_image(image), plain.encode_image(image))
+
+
+@pytest.mark.parametrize("name", ["tiny", "tiny-rn"])
+@torch.no_grad()
+def test_of_nothing_there_are_no_features(registry, name):
+    model = registry.create(name, False)
+    nothing = torch.zeros(0, 3, 64, 64), torch.zeros(0, 16, dtype=torch.int64)
+    image_features, text_features, _ = model(*nothing)
+    assert image_features.shape == text_features.shape == (0, model.config.embed_dim)
+    outputs = model.forward_intermediates(*nothing)
+    assert {len(found) for found in (*outputs["image_intermediates"], *outputs["text_intermediates"])} == {0}
+
+
+def test_a_text_of_no_tokens_is_refused(model):
+    with pytest.raises(InputError, match=r"\[N, L\] with L from 1 to 77, got \[2, 0\]"):
+        model.encode_text(torch.zeros(2, 0, dtype=torch.int64))
