@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from registry_core.config import HFTextConfig
 from registry_core.errors import BuildError, ConfigError, did_you_mean, listing
 from registry_core.tables import model_table
-from registry_core.towers.inputs import embed_ids
+from registry_core.towers.inputs import check_text, embed_ids
 from registry_core.towers.locking import number_of_groups
 
 if TYPE_CHECKING:
@@ -45,6 +45,12 @@ SHAPE_KEYS = {"bert": _BERT, "roberta": _BERT, "xlm-roberta": _BERT, "mt5": _T5,
 
 # Whether the model has a decoder too, which a text tower has no use for.
 _HAS_DECODER = frozenset({"mt5", "t5", "m2m_100"})
+# How many of a model's places no token of a text gets, by its padding id; the other models take texts of any length.
+_PLACES_AHEAD: dict[str, Callable[[int], int]] = {
+    "bert": lambda pad: 0,  # noqa: ARG005
+    "roberta": lambda pad: pad + 1,
+    "xlm-roberta": lambda pad: pad + 1,
+}
 _USUAL_POOLERS = {"bert": "cls_pooler", "m2m_100": "cls_pooler"}  # all others: mean_pooler
 
 
@@ -94,6 +100,9 @@ class HFTextTower(nn.Module):
         self.transformer = self._make_encoder(_transformers(), shape)
         self.pad_id: int = self.transformer.config.pad_token_id
         self.vocab_size: int = self.transformer.config.vocab_size
+        ahead = _PLACES_AHEAD.get(model_type)
+        places: int = getattr(self.transformer.config, "max_position_embeddings", 0)
+        self.longest = None if ahead is None else places - ahead(self.pad_id)
         width: int = shape["d_model"] if model_type in _HAS_DECODER else shape["hidden_size"]
         self.proj = _projection(config, width, embed_dim)
 
@@ -102,14 +111,18 @@ class HFTextTower(nn.Module):
         hf_config = transformers.AutoConfig.for_model(shape["model_type"], **fields)
         if shape["model_type"] in _HAS_DECODER:
             return transformers.AutoModel.from_config(hf_config, dtype=torch.float32).encoder
-        pooling = self.pooler_type == "cls_pooler"  # the model's own, learnt pooling layer
+        pooling = self.config.hf_pooler_type == "cls_pooler"  # the model's own, learnt pooling layer
         return transformers.AutoModel.from_config(hf_config, dtype=torch.float32, add_pooling_layer=pooling)
 
     def forward(self, text: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Ids [N, L], int64, padded with the model's padding id -> feature [N, E].
 
         Where `output_tokens` is set also the tokens [N, L, C], without the first where that one is the feature.
+
+        Raises:
+            InputError: another shape or type, ids beyond the vocabulary, or more of them than the model has places for.
         """
+        check_text(text, text.shape[-1] if self.longest is None else self.longest)
         mask = (text != self.pad_id).long()
         output = embed_ids(lambda ids: self.transformer(input_ids=ids, attention_mask=mask), text, self.vocab_size)
         states: Tensor = output.last_hidden_state

@@ -6,8 +6,9 @@ Parameter names are those of open_clip's published checkpoints: `trunk` is timm'
 from __future__ import annotations
 
 import inspect
+import operator
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -133,10 +134,29 @@ class TimmTower(nn.Module):
             raise
 
     def set_input_size(self, image_size: int | tuple[int, int]) -> None:
-        """Make the tower take pictures of another size, where its model has sizes at all; convolutions have none."""
-        self.image_size = as_pair(image_size)
+        """Make the tower take pictures of another size, where its model has sizes at all; convolutions have none.
+
+        Args:
+            image_size: height and width in pixels, or one number for both.
+
+        Raises:
+            InputError: no such size, or one smaller than a patch.
+        """
+        sides = image_size if isinstance(image_size, Sequence) else (image_size, image_size)
+        down, right = as_pair(getattr(getattr(self.trunk, "patch_embed", None), "patch_size", 1))
+        try:
+            height, width = map(operator.index, sides)
+        except (TypeError, ValueError):
+            height = width = 0
+        if height < down or width < right:
+            raise InputError(
+                f"image_size={image_size!r}: timm's {self.config.timm_model_name} takes pictures of at least "
+                f"{down} x {right} pixels; expected one number for both sides, or height and width. "
+                "Nothing was changed."
+            )
         if hasattr(self.trunk, "set_input_size"):
-            self.trunk.set_input_size(self.image_size)
+            self.trunk.set_input_size((height, width))
+        self.image_size = height, width
 
     def lock(self, unlocked_groups: int = 0, freeze_bn_stats: bool = False) -> None:
         """Freeze the trunk but its last groups, as timm groups its layers; the head stays trainable.

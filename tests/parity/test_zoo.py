@@ -8,7 +8,7 @@ import warnings
 import pytest
 import torch
 
-from registry_core import Registry
+from registry_core import InputError, Registry
 from registry_core.towers.hf_text import known_shapes
 
 pytestmark = pytest.mark.parity
@@ -376,3 +376,64 @@ def test_locking_a_tower_of_transformers(unlocked, freeze_layer_norm):
         model.lock_text_tower(unlocked, freeze_layer_norm)
     ours, theirs = ({n for n, p in model.named_parameters() if p.requires_grad} for model in models)
     assert ours == theirs
+
+
+@pytest.mark.parametrize(
+    ("model_type", "longest"), [("roberta", 38), ("xlm-roberta", 38), ("bert", 40), ("mt5", None), ("m2m_100", None)]
+)
+@torch.no_grad()
+def test_texts_that_a_tower_of_transformers_does_not_take(model_type, longest):
+    shape = {"mt5": MT5, "m2m_100": M2M}.get(model_type, {**ROBERTA, "model_type": model_type})
+    vision = {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16}
+    text = {"hf_model_name": "mine", "hf_model_config": shape, "context_length": 16}
+    registry = Registry()
+    registry.add_config({"embed_dim": 24, "vision_cfg": vision, "text_cfg": text}, "mine")
+    model = registry.create("mine", False)
+    ids = torch.randint(3, 200, (2, longest or 60))
+    assert model.encode_text(ids).shape == (2, 24)
+    for others in (ids[0], ids[None], ids[:, :0], *([] if longest is None else [ids.repeat(1, 2)])):
+        with pytest.raises(InputError, match=r"The text tower takes token ids of shape \[N, L\] with L from 1 to"):
+            model.encode_text(others)
+    with pytest.raises(InputError, match=r"of type int64 or int32, got torch\.float32"):
+        model.encode_text(ids.float())
+
+
+def test_the_usual_pooler_of_a_bert_has_no_layer_of_its_own(tmp_path, monkeypatch):
+    import open_clip.hf_model
+
+    shape = {**ROBERTA, "model_type": "bert"}
+    own = type("Configs", (), {"from_pretrained": staticmethod(lambda _: transformers_config(shape))})
+    monkeypatch.setattr(open_clip.hf_model, "AutoConfig", own)
+    vision = {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16}
+    text = {"hf_model_name": "tiny-bert", "hf_model_config": shape, "hf_pooler_type": None, "context_length": 16}
+    same_features({"embed_dim": 24, "vision_cfg": vision, "text_cfg": text}, tmp_path)
+
+
+def transformers_config(shape):
+    import transformers
+
+    fields = dict(shape)
+    return transformers.AutoConfig.for_model(fields.pop("model_type"), **fields)
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "resnet18"])
+@torch.no_grad()
+def test_another_size_for_a_timm_tower_that_is_there(name, tmp_path):
+    import numpy as np
+
+    config = {"embed_dim": 24, "vision_cfg": timm(name), "text_cfg": TEXT, "custom_text": True}
+    registry = Registry()
+    registry.add_config(config, "mine")
+    theirs, ours = original(config).eval(), registry.create("mine", False)
+    theirs.load_state_dict(ours.state_dict())
+    for size in (96, (64, 128), [64, 64], np.int64(48)):
+        ours.visual.set_input_size(size)
+        theirs.visual.set_input_size(int(size) if isinstance(size, np.int64) else size)
+        assert ours.visual.image_size == tuple(map(int, size if isinstance(size, (tuple, list)) else (size, size)))
+        picture = torch.randn(1, 3, *ours.visual.image_size)
+        torch.testing.assert_close(ours.encode_image(picture), theirs.encode_image(picture), atol=2e-5, rtol=2e-5)
+    least = 16 if "vit" in name else 1
+    for size in (0, -16, "96", None, 1.5, (1, 2, 3), *([8] if least == 16 else [])):
+        with pytest.raises(InputError, match=rf"of at least {least} x {least} pixels.* Nothing was changed"):
+            ours.visual.set_input_size(size)
+    assert ours.encode_image(torch.randn(1, 3, 48, 48)).shape == (1, 24)
