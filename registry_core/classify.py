@@ -70,6 +70,8 @@ class _Aspect:
 class Classifier:
     """Pictures -> probabilities. The labels are encoded once, with the model as it is now.
 
+    It computes in evaluation mode, and leaves a model that is in training there.
+
     Args:
         registry: that created the model.
         model: a created model.
@@ -229,13 +231,20 @@ class Classifier:
 
     @contextmanager
     def _computing(self) -> Iterator[None]:
-        """No gradients, and the model's mixed precision. Never around a `yield`: it would reach the caller's code."""
+        """Evaluation, no gradients, the model's mixed precision. Never around a `yield`: the caller would see it."""
         import torch
 
         from registry_core.precision import autocast
 
-        with torch.inference_mode(), autocast(self._precision, device_of(self._model).type):
-            yield
+        in_training = [module for module in self._model.modules() if module.training]
+        for module in in_training:
+            module.training = False
+        try:
+            with torch.inference_mode(), autocast(self._precision, device_of(self._model).type):
+                yield
+        finally:
+            for module in in_training:
+                module.training = True
 
 
 def _content_of(model: nn.Module) -> Callable[[Tensor], Mapping[str, Tensor]]:

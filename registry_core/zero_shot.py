@@ -62,7 +62,7 @@ def build_zero_shot_classifier(  # noqa: PLR0917 - open_clip's order, so that it
     names = _checked("classnames", classnames)
     prompts = [_prompt(template) for template in _checked("templates", templates)]
     size = len(names) if num_classes_per_batch is None else num_classes_per_batch
-    if size < 1:
+    if not hasattr(size, "__index__") or size < 1:
         raise InputError(f"num_classes_per_batch={num_classes_per_batch}: expected a positive number, or None for all.")
     where = device_of(model) if device is None else device
 
@@ -94,6 +94,11 @@ def _checked(what: str, items: object) -> Sequence[Any]:
 def _prompt(template: Template) -> Callable[[str], str]:
     """The function from a name to a prompt; of a string, a probe shows that the name gets into it."""
     if not isinstance(template, str):
+        if not callable(template):
+            raise InputError(
+                f"The template {template!r} is neither a text with {{}} in the place of the class name nor a function "
+                "from a name to a prompt. No classifier was made."
+            )
         return template
     try:
         fault = None if "\0" in template.format("\0") else "the class name is not in it"

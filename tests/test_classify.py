@@ -110,6 +110,20 @@ class TestProbabilities:
         two = registry.classifier(model, LABELS, templates=["{}", lambda label: f"{label} in the rain"])
         assert next(one(CAT)).probabilities != next(two(CAT)).probabilities
 
+    @pytest.mark.parametrize("vision", [{"patch_dropout": 0.5}, {"layers": [1, 1, 1, 1], "patch_size": None}])
+    def test_of_a_model_in_training_are_those_in_evaluation(self, registry, make, pictures, vision):
+        """Neither dropped patches nor the batch count, and no running statistic moves."""
+        model = make(vision_cfg=vision)
+        expected = table(registry.classifier(model, LABELS)(pictures))
+        buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+        model.train()
+        model.visual.conv1.eval()
+        for batch in (1, 10):
+            found = table(registry.classifier(model, LABELS, batch_size=batch)(pictures))
+            torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+        assert [name for name, module in model.named_modules() if not module.training] == ["visual.conv1"]
+        torch.testing.assert_close(dict(model.named_buffers()), buffers, atol=0, rtol=0)
+
     def test_a_label_given_twice_is_one_label(self, registry, make):
         classifier = registry.classifier(make(), IMAGENET_CLASSNAMES)
         assert len(IMAGENET_CLASSNAMES) == 1000

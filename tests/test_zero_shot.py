@@ -142,3 +142,11 @@ class TestMistakes:
     def test_batches_of_no_class_are_refused(self, model, tokenizer):
         with pytest.raises(InputError, match="num_classes_per_batch=0: expected a positive number, or None"):
             build_zero_shot_classifier(model, tokenizer, NAMES, TEMPLATES, num_classes_per_batch=0)
+
+    def test_a_template_of_another_kind_is_refused(self, model, tokenizer):
+        with pytest.raises(InputError, match=r"The template 3 is neither a text with {} in the place of .* nor a func"):
+            build_zero_shot_classifier(model, tokenizer, NAMES, [3])
+
+    def test_batches_of_a_part_of_a_class_are_refused(self, model, tokenizer):
+        with pytest.raises(InputError, match=r"num_classes_per_batch=2\.0: expected a positive number, or None"):
+            build_zero_shot_classifier(model, tokenizer, NAMES, TEMPLATES, num_classes_per_batch=2.0)
