@@ -72,11 +72,18 @@ class ContrastiveModel(nn.Module):
 
         Raises:
             BuildError: the model was created without its image tower.
-            InputError: the pictures have another size.
+            InputError: the pictures have another size, or the tower gives more than features to be normalised.
         """
         self.need("image")
-        features: Tensor = self.visual(image)
-        return F.normalize(features, dim=-1) if normalize else features
+        output: Tensor | tuple[Tensor, Tensor] = self.visual(image)
+        if not isinstance(output, tuple):
+            return F.normalize(output, dim=-1) if normalize else output
+        if normalize:
+            raise InputError(
+                "`visual.output_tokens` is set: the image tower gives tokens beside the features, and only features "
+                "can be normalised. Nothing was returned. Unset it, or normalise the first of encode_image(image)."
+            )
+        return output  # type: ignore[return-value] # as in open_clip
 
     def encode_text(self, text: Tensor, normalize: bool = False) -> Tensor:
         """Token ids [N, L], int64 -> features [N, E]; `normalize` gives them length 1.

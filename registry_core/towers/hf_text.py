@@ -122,7 +122,7 @@ class HFTextTower(nn.Module):
         Raises:
             InputError: another shape or type, ids beyond the vocabulary, or more of them than the model has places for.
         """
-        check_text(text, text.shape[-1] if self.longest is None else self.longest)
+        check_text(text, self.longest)
         mask = (text != self.pad_id).long()
         output = embed_ids(lambda ids: self.transformer(input_ids=ids, attention_mask=mask), text, self.vocab_size)
         states: Tensor = output.last_hidden_state

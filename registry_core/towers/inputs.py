@@ -21,29 +21,44 @@ _States = TypeVar("_States")
 _ID_TYPES = (torch.int64, torch.int32)
 
 
-def check_image(image: Tensor, size: tuple[int, int]) -> None:
-    """Refuse anything but [N, 3, height, width] of the tower's size.
+def check_image(image: object, size: tuple[int, int] | None) -> None:
+    """Refuse anything but [N, 3, height, width] of the tower's size; None means any.
 
     Raises:
-        InputError: another number of dimensions, channels or pixels.
+        InputError: no tensor of floating-point numbers, or another number of dimensions, channels or pixels.
     """
-    if image.ndim != 4 or tuple(image.shape[1:]) != (3, *size):  # noqa: PLR2004 - N, C, H, W
+    if not isinstance(image, Tensor) or not image.is_floating_point():
+        got = f"a tensor of {image.dtype}" if isinstance(image, Tensor) else f"a {type(image).__name__}"
         raise InputError(
-            f"The image tower takes pictures of shape [N, 3, {size[0]}, {size[1]}], got {list(image.shape)}. "
+            f"The image tower takes a tensor of floating-point numbers, got {got}. `registry.preprocess(model)` makes "
+            "such tensors of pictures; torch.stack joins them."
+        )
+    expected = (3, *(image.shape[2:] if size is None else size))
+    if image.ndim != 4 or tuple(image.shape[1:]) != expected:  # noqa: PLR2004 - N, C, H, W
+        height, width = ("height", "width") if size is None else size
+        raise InputError(
+            f"The image tower takes pictures of shape [N, 3, {height}, {width}], got {list(image.shape)}. "
             "`registry.preprocess(model)` makes such tensors; `image_size=` at creation fits a model to another size."
         )
 
 
-def check_text(text: Tensor, context_length: int) -> None:
-    """Refuse anything but [N, L] with L from 1 to the context length.
+def check_text(text: object, longest: int | None) -> None:
+    """Refuse anything but [N, L] with L from 1 to `longest`; None means any length.
 
     Raises:
-        InputError: another number of dimensions or type, no tokens, or more of them.
+        InputError: no tensor, another number of dimensions or type, no tokens, or more of them.
     """
-    if text.ndim != 2 or not 0 < text.shape[1] <= context_length:  # noqa: PLR2004 - N, L
+    if not isinstance(text, Tensor):
         raise InputError(
-            f"The text tower takes token ids of shape [N, L] with L from 1 to {context_length}, got "
-            f"{list(text.shape)}. Truncate the texts, or create the model with a larger `context_length=`."
+            f"The text tower takes a tensor of token ids, got a {type(text).__name__}. `registry.tokenizer(model)` "
+            "makes such ids of texts."
+        )
+    too_long = longest is not None and text.ndim == 2 and text.shape[1] > longest  # noqa: PLR2004 - N, L
+    if text.ndim != 2 or text.shape[1] == 0 or too_long:  # noqa: PLR2004 - N, L
+        end = "on" if longest is None else f"to {longest}"
+        raise InputError(
+            f"The text tower takes token ids of shape [N, L] with L from 1 {end}, got {list(text.shape)}. "
+            "Truncate the texts, or create the model with a larger `context_length=`."
         )
     if text.dtype not in _ID_TYPES:
         raise InputError(

@@ -99,7 +99,9 @@ def test_what_timm_refuses(name, size):
     for indices, why in (([99], "feature index 99 is out of range"), (0, "out of range"), ([], "empty")):
         with pytest.raises(InputError, match=rf"timm's {name} does not give these intermediate outputs: .*{why}"):
             model.forward_intermediates(picture, image_indices=indices)
-    with pytest.raises(InputError, match=rf"\[N, 3, {size}, {size}\], got \[3, {size}, {size}\]"):
+    with pytest.raises(InputError, match="of floating-point numbers, got a list"):
+        model.encode_image([picture])
+    with pytest.raises(InputError, match=rf"\[N, 3, height, width\], got \[3, {size}, {size}\]"):
         model.encode_image(picture[0])
     if "vit" in name:
         with pytest.raises(InputError, match=r"\[N, 3, 224, 224\], got \[1, 3, 96, 224\]"):

@@ -147,3 +147,27 @@ def test_of_nothing_there_are_no_features(registry, name):
 def test_a_text_of_no_tokens_is_refused(model):
     with pytest.raises(InputError, match=r"\[N, L\] with L from 1 to 77, got \[2, 0\]"):
         model.encode_text(torch.zeros(2, 0, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("wrong", ["a cat", ["a cat"], [[1, 2]], None])
+def test_what_is_no_tensor_is_refused(model, wrong):
+    kind = type(wrong).__name__
+    with pytest.raises(InputError, match=f"The text tower takes a tensor of token ids, got a {kind}.*tokenizer"):
+        model.encode_text(wrong)
+    with pytest.raises(InputError, match=f"takes a tensor of floating-point numbers, got a {kind}.*preprocess"):
+        model.encode_image(wrong)
+
+
+def test_pictures_of_whole_numbers_are_refused(model, image):
+    with pytest.raises(InputError, match=r"of floating-point numbers, got a tensor of torch\.uint8"):
+        model.encode_image(image.to(torch.uint8))
+
+
+@torch.no_grad()
+def test_tokens_beside_the_features_are_not_normalised(model, image, text):
+    model.visual.output_tokens = True
+    features, tokens = model.encode_image(image)
+    assert features.ndim < tokens.ndim
+    for call in (lambda: model.encode_image(image, normalize=True), lambda: model(image, text)):
+        with pytest.raises(InputError, match=r"`visual\.output_tokens` is set: .* Unset it"):
+            call()
