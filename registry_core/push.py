@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from registry_core.arguments import text_of
 from registry_core.checkpoint.card import CARD_FILENAME, is_ours, model_card
-from registry_core.checkpoint.save import save_model
+from registry_core.checkpoint.save import refuse_changed, save_model
 from registry_core.errors import BuildError, FetchError, OfflineError, OverrideError
 from registry_core.fetch.settings import Settings
 from registry_core.safe_names import is_repository, is_revision
@@ -81,10 +81,11 @@ def push_model(services: Services, model: nn.Module, report: LoadReport, push: P
     Raises:
         OverrideError: a name that cannot be one.
         OfflineError: the network is forbidden.
-        BuildError: huggingface_hub is not installed, or the model is an empty shell.
+        BuildError: huggingface_hub is not installed, or the model is an empty shell or was given other shapes.
         FetchError: the hub refuses, or cannot be reached.
     """
     push, settings = push.checked(), Settings.load()
+    refuse_changed(model, report, services)
     if settings.offline:
         raise OfflineError(
             f"{report.name} was not pushed to {push.repo}: {settings.offline} forbids the network. Nothing was sent. "

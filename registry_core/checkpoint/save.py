@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from registry_core.report import LoadReport
+    from registry_core.services import Services
 
 CONFIG_FILENAME = "open_clip_config.json"
 WEIGHTS_FILENAME = "open_clip_model.safetensors"
@@ -61,6 +63,24 @@ def save_model(model: nn.Module, report: LoadReport, folder: Path, card: str) ->
             "but they may be of two models until you save again. Make room, or correct its permissions, first."
         ) from error
     return folder
+
+
+def refuse_changed(model: nn.Module, report: LoadReport, services: Services) -> None:
+    """Refuse a model whose config would not make it again.
+
+    Raises:
+        BuildError: a tensor has another shape than its config gives it.
+    """
+    from registry_core.build import build
+
+    shell = build(partial(services.build, report.config, report.tower), values=False, device="meta").state_dict()
+    for name, tensor in model.state_dict().items():
+        if name in shell and shell[name].shape != tensor.shape:
+            raise BuildError(
+                f"{report.name} was not saved: its {name} has the shape {list(tensor.shape)}, and its config gives it "
+                f"{list(shell[name].shape)}. It was changed after it was created, so what is written would not give it "
+                "back. Nothing was changed. Create it with what is meant, such as image_size=, and load its state_dict."
+            )
 
 
 def _write(tensors: dict[str, torch.Tensor], report: LoadReport, folder: Path, card: str) -> None:

@@ -124,6 +124,14 @@ class TestWhatIsWritten:
             small.save(small.create("small", device="meta"), tmp_path / "folder")
         assert not (tmp_path / "folder").exists()
 
+    def test_of_a_model_that_was_given_other_shapes_is_refused(self, small, tmp_path):
+        model = small.create("small", pretrained=False)
+        model.visual.positional_embedding = torch.nn.Parameter(torch.zeros(5, 16))
+        expected = r"its visual\.positional_embedding has the shape \[5, 16\], and its config gives it \[.*Nothing was"
+        with pytest.raises(BuildError, match=f"small was not saved: {expected}"):
+            small.save(model, tmp_path / "folder")
+        assert not (tmp_path / "folder").exists()
+
     def test_of_a_foreign_model_is_refused(self, small, tmp_path):
         with pytest.raises(RegistryError, match=r"This Linear has no load report.*not made by registry\.create"):
             small.save(torch.nn.Linear(2, 2), tmp_path)
