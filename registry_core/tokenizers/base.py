@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 from abc import ABC, abstractmethod
 from array import array
-from collections.abc import Iterable, Sequence, Sized
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, SupportsIndex
 
 from registry_core.errors import BuildError, InputError
 
@@ -42,9 +43,10 @@ class Tokenizer(ABC):
         Raises:
             InputError: not texts, no length, or ids that the model has no embeddings for.
         """
-        length: object = self.context_length if context_length is None else context_length
-        if not isinstance(length, int) or length < 1:
-            raise InputError(f"context_length={length!r}: expected a positive number of tokens. Nothing was tokenised.")
+        said: object = self.context_length if context_length is None else context_length
+        length = _whole(said)
+        if length is None or length < 1:
+            raise InputError(f"context_length={said!r}: expected a positive number of tokens. Nothing was tokenised.")
         ids = self._tokenise([texts] if isinstance(texts, str) else _as_list(texts), length)
         # Here, on the CPU, the check is cheap; on an accelerator a wrong id ends the process or reads foreign memory.
         if self.id_limit is not None and self.vocab_size > self.id_limit and ids.numel():
@@ -57,7 +59,11 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def encode(self, text: str) -> list[int]:
-        """The ids of one text, as many as it has, without start, end and padding."""
+        """The ids of one text, as many as it has, without start, end and padding.
+
+        Raises:
+            InputError: no text.
+        """
 
     @abstractmethod
     def decode(self, ids: Tensor | Sequence[int], *, skip_special_tokens: bool = True) -> str:
@@ -108,14 +114,27 @@ def row_of(ids: Tensor | Sequence[int], vocab_size: int) -> list[int]:
     Raises:
         InputError: they are not.
     """
-    listed: object = ids.tolist() if hasattr(ids, "tolist") else list(ids)
-    if not isinstance(listed, list) or any(type(item) is not int for item in listed):
-        shape = list(ids.shape) if hasattr(ids, "shape") else listed
-        raise InputError(f"decode takes one row of token ids, [L], got {shape!r}. Decode a batch row by row.")
-    strangers = [item for item in listed if not 0 <= item < vocab_size]
+    given: object = ids.tolist() if hasattr(ids, "tolist") else ids
+    listed = list(given) if isinstance(given, Iterable) else [None]
+    row = [number for item in listed if (number := _whole(item)) is not None]
+    if len(row) < len(listed):
+        shape = list(ids.shape) if hasattr(ids, "shape") else given
+        raise InputError(f"decode takes one row of token ids, [L], got {shape!r:.200}. Decode a batch row by row.")
+    strangers = [item for item in row if not 0 <= item < vocab_size]
     if strangers:
         raise InputError(f"The ids {strangers[:5]} are not of this tokenizer; its ids are 0 to {vocab_size - 1}.")
-    return listed
+    return row
+
+
+def text_to_encode(given: object) -> str:
+    """The one text that `encode` takes.
+
+    Raises:
+        InputError: it is none.
+    """
+    if not isinstance(given, str):
+        raise _no_text(given)
+    return given
 
 
 def missing_library(error: ImportError, need: str, extra: str) -> BuildError:
@@ -127,12 +146,30 @@ def missing_library(error: ImportError, need: str, extra: str) -> BuildError:
 
 
 def _as_list(texts: object) -> list[str]:
-    given = [] if isinstance(texts, bytes) or not isinstance(texts, Iterable) else list(texts)
+    # An array of numpy's without dimensions says that it can be iterated over, and cannot.
+    if isinstance(texts, bytes) or not isinstance(texts, Iterable) or getattr(texts, "ndim", 1) == 0:
+        raise _no_text(texts)
+    given = list(texts)
     strangers = [text for text in given if not isinstance(text, str)]
-    if strangers or not (given or isinstance(texts, Sized)) or isinstance(texts, bytes):
-        stranger = strangers[0] if strangers else texts
-        raise InputError(
-            f"A tokenizer takes a text or a list of texts, got {type(stranger).__name__} {stranger!r:.60}. "
-            "Nothing was tokenised."
-        )
+    if strangers:
+        raise _no_text(strangers[0])
     return given
+
+
+def _no_text(stranger: object) -> InputError:
+    return InputError(
+        f"A tokenizer takes a text or a list of texts, got {type(stranger).__name__} {stranger!r:.60}. "
+        "Nothing was tokenised."
+    )
+
+
+def _whole(item: object) -> int | None:
+    """A whole number of Python, numpy or torch as an int; None for anything else."""
+    if type(item) is int:
+        return item
+    if isinstance(item, bool) or not isinstance(item, SupportsIndex) or getattr(item, "ndim", 0) != 0:
+        return None
+    try:
+        return operator.index(item)
+    except TypeError:  # a float in a tensor
+        return None

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BeforeValidator
 
 from registry_core.strict import StrictModel
-from registry_core.tokenizers.base import ID_SIZE, Tokenizer, packed, row_of, stacked, unpacked
+from registry_core.tokenizers.base import ID_SIZE, Tokenizer, packed, row_of, stacked, text_to_encode, unpacked
 from registry_core.tokenizers.cleaning import CLEANERS, Mode, check_libraries
 from registry_core.tokenizers.clip_vocabulary import vocabulary
 from registry_core.tokenizers.reduction import REDUCTIONS, Reduction
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+def _as_list(value: object) -> object:
+    """open_clip takes a tuple too."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 class ClipOptions(StrictModel):
@@ -26,7 +33,7 @@ class ClipOptions(StrictModel):
 
     clean: Mode = "lower"
     reduction_mask: Literal["", "simple", "random", "shuffle", "syntax"] = ""
-    additional_special_tokens: list[str] | None = None
+    additional_special_tokens: Annotated[list[str] | None, BeforeValidator(_as_list)] = None
 
 
 class ClipTokenizer(Tokenizer):
@@ -93,8 +100,12 @@ class ClipTokenizer(Tokenizer):
         return (row[: size - ID_SIZE] + self._end).ljust(size, b"\0")
 
     def encode(self, text: str) -> list[int]:
-        """The ids of one text, as many as it has, without start and end."""
-        return unpacked(b"".join(map(self._ids_of, self._cut(self._clean(text)))))
+        """The ids of one text, as many as it has, without start and end.
+
+        Raises:
+            InputError: no text.
+        """
+        return unpacked(b"".join(map(self._ids_of, self._cut(self._clean(text_to_encode(text))))))
 
     def decode(self, ids: Tensor | Sequence[int], *, skip_special_tokens: bool = True) -> str:
         """The text of one row of ids, as cleaning left it, with a space after each word.

@@ -47,7 +47,7 @@ class Vocabulary:
         special = [START, END, *additional_special_tokens]
         self.symbols = [*symbols, *special]
         self.special = dict(zip(special, range(len(symbols), len(self.symbols)), strict=True))
-        self.words = Words(self.symbols, self.special)
+        self.words = Words(self.special)
         any_special = "|".join(map(regex.escape, special))
         self._find = regex.compile(_WORDS.format(special=any_special)).findall
         # A special token may begin as a word does, and goes before it; or have letters whose other case is ASCII.
@@ -82,13 +82,12 @@ class Words(dict[str, bytes]):
     """Word -> its packed ids: words that are tokens, and a bounded number of others that were asked for.
 
     Args:
-        symbols: by id.
         special: whole words that are one token -> id.
     """
 
-    def __init__(self, symbols: list[str], special: dict[str, int]) -> None:
+    def __init__(self, special: dict[str, int]) -> None:
         super().__init__()
-        _, self._merge, _ = _base()
+        _, self._merge, symbols = _base()
         # Merging a word that is a token of its own would lead to that token; tests show it for each.
         whole = {symbol.removesuffix(WORD_END): id_ for id_, symbol in enumerate(symbols) if symbol.endswith(WORD_END)}
         known = {word: id_ for word, id_ in whole.items() if word.isascii()} | special

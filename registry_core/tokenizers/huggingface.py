@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from registry_core.errors import ConfigError, FetchError
+from registry_core.errors import ConfigError, FetchError, InputError
 from registry_core.strict import StrictModel
-from registry_core.tokenizers.base import Tokenizer, missing_library, packed, row_of, stacked
+from registry_core.tokenizers.base import Tokenizer, missing_library, packed, row_of, stacked, text_to_encode
 from registry_core.tokenizers.cleaning import CLEANERS, Mode, check_libraries
 
 if TYPE_CHECKING:
@@ -110,6 +110,7 @@ class HFTokenizer(Tokenizer):
         cleaned = [self._clean(text) for text in texts]
         if self.mode == "clips":
             return self._with_class_token(cleaned, length)
+        self._check_room(length)
         options = {"max_length": length, "padding": "max_length", "truncation": True}
         ids: Tensor = self.tokenizer(cleaned, return_tensors="pt", **options).input_ids
         if self.options.strip_sep_token:
@@ -128,8 +129,12 @@ class HFTokenizer(Tokenizer):
         return " ".join(CLEANERS[self.options.clean](text).split())
 
     def encode(self, text: str) -> list[int]:
-        """The ids of one text, as many as it has, without special tokens."""
-        ids: list[int] = self.tokenizer(self._clean(text), add_special_tokens=False)["input_ids"]
+        """The ids of one text, as many as it has, without special tokens.
+
+        Raises:
+            InputError: no text.
+        """
+        ids: list[int] = self.tokenizer(self._clean(text_to_encode(text)), add_special_tokens=False)["input_ids"]
         return ids
 
     def decode(self, ids: Tensor | Sequence[int], *, skip_special_tokens: bool = True) -> str:
@@ -146,17 +151,26 @@ class HFTokenizer(Tokenizer):
         """Write the files that `source` may name."""
         self.tokenizer.save_pretrained(folder)
 
+    def _check_room(self, length: int) -> None:
+        """Refuse what transformers does not cut at all, and what would give rows that are too long."""
+        needed = self.tokenizer.num_special_tokens_to_add()
+        if length < needed:
+            raise InputError(
+                f"context_length={length}: the tokenizer of {self.source} puts {needed} special tokens around each "
+                "text. Nothing was tokenised. Give room for these and the text."
+            )
+
     def _set_language(self, language: str) -> None:
         setter = getattr(self.tokenizer, "set_src_lang_special_tokens", None)
         if setter is None:
             raise ConfigError(
-                f"language={language!r}: the {type(self.tokenizer).__name__} of {self.source} marks no languages. No "
-                "tokenizer was made. Leave `language` out."
+                f"language={language!r}: the {type(self.tokenizer).__name__} of {self.source} marks no languages. "
+                "None was set. Leave it out."
             )
         if self.tokenizer.convert_tokens_to_ids(language) in {None, self.tokenizer.unk_token_id}:
             raise ConfigError(
                 f"language={language!r}: the tokenizer of {self.source} has no such token. Expected a code such as "
-                "'fra_Latn'. No tokenizer was made."
+                "'fra_Latn'. None was set."
             )
         # The attribute too: transformers 5 sets the tokens from it again before each text.
         self.tokenizer.src_lang = language

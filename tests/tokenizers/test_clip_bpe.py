@@ -4,6 +4,7 @@ import pickle
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -31,8 +32,13 @@ class TestCall:
         assert torch.equal(ids, tokenizer(["a dog"]))
         assert torch.equal(ids, tokenizer(text for text in ("a dog",)))
 
-    def test_no_texts_give_no_rows(self, tokenizer):
-        assert tokenizer([]).shape == (0, 77)
+    @pytest.mark.parametrize("none", [[], (), iter(()), map(str, ()), np.array([], dtype=str)])
+    def test_no_texts_give_no_rows(self, tokenizer, none):
+        assert tokenizer(none).shape == (0, 77)
+
+    @pytest.mark.parametrize("length", [5, np.int64(5), torch.tensor(5)])
+    def test_a_length_may_be_any_whole_number(self, tokenizer, length):
+        assert tokenizer("a dog", length).tolist() == [[49406, 320, 1929, 49407, 0]]
 
     def test_pieces_without_a_word_do_not_count_as_length(self):
         # U+0345 is no letter, and its upper case is: the pattern, which ignores case, has no place for it.
@@ -53,12 +59,12 @@ class TestCall:
         first.zero_()
         assert tokenizer("a dog")[0, 0] == tokenizer.sot_token_id
 
-    @pytest.mark.parametrize("wrong", [None, 3, b"bytes", [1], ["a", None], [["a"]]])
+    @pytest.mark.parametrize("wrong", [None, 3, b"bytes", [1], ["a", None], [["a"]], np.array("a")])
     def test_what_is_no_text_is_refused(self, tokenizer, wrong):
         with pytest.raises(InputError, match="takes a text or a list of texts, got"):
             tokenizer(wrong)
 
-    @pytest.mark.parametrize("length", [0, -1, 2.5, "77"])
+    @pytest.mark.parametrize("length", [0, -1, 2.5, "77", True, torch.tensor(2.5), np.array([5])])
     def test_what_is_no_length_is_refused(self, tokenizer, length):
         with pytest.raises(InputError, match="expected a positive number of tokens"):
             tokenizer("a", context_length=length)
@@ -81,6 +87,22 @@ class TestDecode:
     def test_a_batch_is_refused(self, tokenizer):
         with pytest.raises(InputError, match=r"one row of token ids, \[L\], got \[2, 77\]. Decode a batch row by row"):
             tokenizer.decode(tokenizer(["a", "b"]))
+
+    @pytest.mark.parametrize(
+        "ids", [np.array([320, 2368]), [np.int64(320), np.int32(2368)], list(torch.tensor([320, 2368])), (320, 2368)]
+    )
+    def test_ids_may_be_of_numpy_and_torch(self, tokenizer, ids):
+        assert tokenizer.decode(ids) == "a cat"
+
+    @pytest.mark.parametrize("wrong", [320, None, "a cat", [True], [1.0], torch.tensor(320), [np.array([320])]])
+    def test_what_is_no_row_is_refused(self, tokenizer, wrong):
+        with pytest.raises(InputError, match="decode takes one row of token ids"):
+            tokenizer.decode(wrong)
+
+    @pytest.mark.parametrize("wrong", [None, 3, b"cat", ["a cat"]])
+    def test_encode_takes_one_text(self, tokenizer, wrong):
+        with pytest.raises(InputError, match="takes a text or a list of texts, got"):
+            tokenizer.encode(wrong)
 
     def test_ids_of_another_vocabulary_are_refused(self, tokenizer):
         with pytest.raises(InputError, match=r"ids \[49408\] are not of this tokenizer; its ids are 0 to 49407"):

@@ -118,6 +118,11 @@ class TestVocabulary:
         assert special.encode("mask, né") == [49408, *special.encode(","), 49410]
         assert special.encode("seals") == [*special.encode("seal"), *special.encode("s")]
 
+    def test_a_special_token_that_ends_like_a_word_changes_no_word(self):
+        special = ClipTokenizer(ClipOptions(additional_special_tokens=("zqzq</w>", "cat</w>")))
+        assert special.encode("zqzq cat") == ClipTokenizer().encode("zqzq cat")
+        assert special.encode("zqzq</w> cat</w>") == [49408, 49409]
+
     @pytest.mark.parametrize("special", [(), ("<a>",), ("mask",), ("'s!",), ("né",)])
     def test_every_pair_of_ascii_characters_is_cut_into_words_as_by_the_unicode_pattern(self, special):
         fresh = Vocabulary(special)

@@ -33,6 +33,12 @@ def test_a_long_text_is_cut_and_still_ends(tokenizer):
     assert tokenizer("photo " * 100)[0, -1] == tokenizer.tokenizer.sep_token_id
 
 
+def test_a_length_without_room_for_the_special_tokens_is_refused(tokenizer):
+    assert tokenizer(["a cat", "a"], 2).shape == (2, 2)
+    with pytest.raises(InputError, match=r"context_length=1: the tokenizer of .* puts 2 special tokens around"):
+        tokenizer(["a cat", "a"], 1)
+
+
 def test_decoding_leaves_special_tokens_out(tokenizer):
     row = tokenizer("a photo of the cat")[0]
     assert tokenizer.decode(row) == "a photo of the cat"
@@ -112,6 +118,8 @@ def test_it_says_what_it_does(word_pieces):
 def test_ids_of_another_vocabulary_are_not_decoded(tokenizer):
     with pytest.raises(InputError, match="are not of this tokenizer"):
         tokenizer.decode([10**6])
+    with pytest.raises(InputError, match="takes a text or a list of texts, got int"):
+        tokenizer.encode(3)
 
 
 def test_without_transformers_the_command_that_brings_it_is_named(word_pieces, monkeypatch):
