@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, SerializeAsAny, ValidationError
 
 from registry_core.errors import ConfigError
-from registry_core.strict import Channels, Pair, Positive, StrictModel, describe_problems
+from registry_core.strict import Channels, Deviations, Pair, Positive, StrictModel, describe_problems
 from registry_core.tower_configs import (
     RESNET_STRIDE,
     ActivationOptions,
@@ -51,7 +51,7 @@ class PreprocessConfig(StrictModel):
     size: Pair | None = None
     mode: Literal["RGB"] = "RGB"
     mean: Channels = OPENAI_MEAN
-    std: Channels = OPENAI_STD
+    std: Deviations = OPENAI_STD
     interpolation: Literal["bicubic", "bilinear", "random"] = "bicubic"
     resize_mode: Literal["shortest", "longest", "squash"] = "shortest"
     fill_color: int = Field(default=0, ge=0, le=255)

@@ -16,7 +16,10 @@ def as_tuple(value: object) -> object:
 
 Positive = Annotated[int, Field(gt=0)]
 Pair = Annotated[Positive | tuple[Positive, Positive], BeforeValidator(as_tuple)]
-Channels = Annotated[tuple[float, float, float], BeforeValidator(as_tuple)]
+_Value = Annotated[float, Field(allow_inf_nan=False)]
+Channels = Annotated[tuple[_Value, _Value, _Value], BeforeValidator(as_tuple)]
+_Deviation = Annotated[float, Field(gt=0, allow_inf_nan=False)]  # pictures are divided by it
+Deviations = Annotated[tuple[_Deviation, _Deviation, _Deviation], BeforeValidator(as_tuple)]
 
 
 class StrictModel(BaseModel):

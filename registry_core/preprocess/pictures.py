@@ -79,11 +79,15 @@ def to_rgb(image: Image) -> Image:
 
 
 class ToRGB:
-    """`to_rgb` as a step that prints."""
+    """`to_rgb` as a step that prints; where it is the first, it refuses what is no picture."""
 
     def __call__(self, image: Image) -> Image:
-        """The picture as RGB."""
-        return to_rgb(image)
+        """The picture as RGB.
+
+        Raises:
+            InputError: no picture, or one that cannot become RGB.
+        """
+        return to_rgb(as_picture(image))
 
     def __repr__(self) -> str:
         return "ToRGB()"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torchvision.transforms import Resize  # noqa: TID253 - a base class; this module is imported late
+from torchvision.transforms import RandomResizedCrop, Resize  # noqa: TID253 - bases; this module is imported late
 
 from registry_core.preprocess.pictures import as_picture, check_resized
 
@@ -30,3 +30,19 @@ class ResizePicture(Resize):  # type: ignore[misc] # torchvision has no types
             check_resized(picture, [round(picture.height / ratio), round(picture.width / ratio)])
         resized: Image = super().forward(picture)
         return resized
+
+
+class CropPicture(RandomResizedCrop):  # type: ignore[misc] # torchvision has no types
+    """torchvision's RandomResizedCrop for pictures, with the refusals of a training transform.
+
+    Its arguments are those of RandomResizedCrop.
+    """
+
+    def forward(self, img: Image) -> Image:
+        """Crop and resize one picture.
+
+        Raises:
+            InputError: no picture, or one that cannot be preprocessed.
+        """
+        cropped: Image = super().forward(as_picture(img))
+        return cropped

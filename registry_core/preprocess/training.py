@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from registry_core.config import PreprocessConfig
 from registry_core.errors import BuildError
 from registry_core.preprocess.augmentation import AugmentationConfig
-from registry_core.preprocess.pictures import ToRGB, as_picture, torchvision_functional
+from registry_core.preprocess.pictures import ToRGB, torchvision_functional
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -44,9 +44,8 @@ class TrainingTransform:
             BuildError: pillow, torchvision or timm is not installed.
             InputError: no picture, or one of a mode that cannot become RGB.
         """
-        steps = self.transforms  # first: it says what to install
-        result: Any = as_picture(image)
-        for step in steps:
+        result: Any = image
+        for step in self.transforms:
             result = step(result)
         tensor: Tensor = result
         return tensor
@@ -73,9 +72,11 @@ class TrainingTransform:
     def _own_steps(self) -> list[_Step]:
         from torchvision import transforms
 
+        from registry_core.preprocess.steps import CropPicture
+
         said = self.augmentation
         bicubic = transforms.InterpolationMode.BICUBIC
-        crop = transforms.RandomResizedCrop(self.size, scale=said.scale, interpolation=bicubic)
+        crop = CropPicture(self.size, scale=said.scale, interpolation=bicubic)
         steps: list[_Step] = [crop, ToRGB()]
         if said.color_jitter_prob:
             assert isinstance(said.color_jitter, tuple)
@@ -124,3 +125,6 @@ class _Sometimes:
     def __call__(self, image: Image) -> Image:
         changed: Image = self._step(image) if random.random() < self._probability else image  # noqa: S311 - no secret
         return changed
+
+    def __repr__(self) -> str:
+        return f"Sometimes({self._probability}, {self._step})"

@@ -44,6 +44,8 @@ class TestTheCallersWord:
             ({"resize": "squash"}, r"preprocess_cfg\.resize: unknown key\. Did you mean size, resize_mode\?"),
             ({"resize_mode": "crop"}, r"preprocess_cfg\.resize_mode: .*'shortest', 'longest' or 'squash', got 'crop'"),
             ({"mean": 0.5}, r"preprocess_cfg\.mean: .*got 0\.5"),
+            ({"mean": (0.5, float("nan"), 0.5)}, r"preprocess_cfg\.mean: .*finite number, got nan"),
+            ({"std": (0.5, 0.0, 0.5)}, r"preprocess_cfg\.std: .*greater than 0, got 0\.0"),
             ({"fill_color": 256}, r"preprocess_cfg\.fill_color: .*less than or equal to 255"),
             ({"size": 0}, r"preprocess_cfg\.size: .*greater than 0"),
             ({"mode": "L"}, r"preprocess_cfg\.mode: .*'RGB', got 'L'"),

@@ -11,8 +11,9 @@ import sys
 import pytest
 import torch
 from PIL import Image
+from torchvision import transforms
 
-from registry_core import BuildError, PreprocessConfig
+from registry_core import BuildError, InputError, PreprocessConfig
 from registry_core.preprocess.augmentation import AugmentationConfig
 from registry_core.preprocess.training import TrainingTransform
 
@@ -137,6 +138,19 @@ def test_printing_it_says_what_it_does():
         "TrainingTransform(8x6, scale=(0.9, 1.0), RGB, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))"
     )
     assert "scale=(0.9, 1.0), re_prob=0.5, use_timm=True, RGB" in repr(transform(use_timm=True, re_prob=0.5))
+    shown = repr(transform(gray_scale_prob=0.2).transforms)
+    assert "Sometimes(0.2, Grayscale(num_output_channels=3))" in shown
+
+
+@pytest.mark.parametrize("use_timm", [False, True])
+def test_taken_apart_it_refuses_and_brings_down_the_same(use_timm, noise):
+    made = transform(use_timm=use_timm)
+    steps = transforms.Compose(made.transforms)
+    for picture in (noise("I;16"), noise("PA"), noise("RGB")):
+        assert torch.equal(seeded(steps, picture, 1), seeded(made, picture, 1))
+    for wrong in (None, torch.zeros(3, 8, 8), Image.new("RGB", (0, 5)), Image.new("I", (5, 5))):
+        with pytest.raises(InputError, match="Nothing was transformed"):
+            steps(wrong)
 
 
 PROGRAM = """
