@@ -246,9 +246,26 @@ class TestTransforms:
             given[0], **given[1]
         )
 
+    def test_one_number_is_for_every_channel(self, theirs, weights, pictures):
+        image = Image.open(pictures / "dog" / "1.png")
+        ours, there = (lib.image_transform(32, False, mean=0.5, std=0.25)(image) for lib in (layer, theirs))
+        assert torch.equal(ours, there)
+        path = str(weights / "little-vit.pt")
+        ours, there = (
+            lib.create_model_from_pretrained("little-vit", path, image_mean=0.5, image_std=0.25)[1](image)
+            for lib in (layer, theirs)
+        )
+        assert torch.equal(ours, there)
+
     def test_a_wrong_word_is_a_typed_error(self):
         with pytest.raises(OverrideError, match="resize_mode"):
             layer.image_transform(224, is_train=False, resize_mode="stretch")
+        with pytest.raises(
+            OverrideError, match=r"augmentation=\['scale'\]: expected an AugmentationConfig or a mapping"
+        ):
+            layer.image_transform(224, is_train=True, aug_cfg=["scale"])
+        with pytest.raises(OverrideError, match="mode='L': every model here takes 'RGB'"):
+            layer.PreprocessCfg(mode="L")
 
 
 class TestTables:
@@ -315,6 +332,11 @@ class TestTokenizers:
         ):
             assert torch.equal(ours(list(self.TEXTS)), there(list(self.TEXTS)))
 
+    def test_options_may_be_a_tuple_and_none(self, theirs):
+        for lib in (layer, theirs):
+            made = lib.SimpleTokenizer(additional_special_tokens=("<m>",), reduction_mask=None)
+            assert made.encode("a <m>") == [320, 49408]
+
     def test_have_what_programs_read(self, theirs):
         ours, there = layer.get_tokenizer("ViT-B-32"), theirs.get_tokenizer("ViT-B-32")
         assert isinstance(ours, layer.SimpleTokenizer)
@@ -352,6 +374,26 @@ class TestTokenizers:
         assert torch.equal(ours(["A cat", "dog"]), there(["A cat", "dog"]))
         ours.save_pretrained(tmp_path / "again")
         assert HFTokenizer(tmp_path / "again").encode("cat") == [3]
+        with pytest.raises(OverrideError, match="tokenizer_mode='clip': expected 'clips' or none"):
+            HFTokenizer(tmp_path, tokenizer_mode="clip")
+        of_a_name = layer.get_tokenizer("ViT-B-16-SigLIP", hf_tokenizer_name=str(tmp_path))
+        assert isinstance(of_a_name, HFTokenizer)
+        assert of_a_name.encode("cat") == [3]
+        with pytest.raises(ConfigError, match="marks no languages"):
+            of_a_name.set_language("fra_Latn")
+
+    def test_of_transformers_can_be_set_to_a_language(self, tmp_path):
+        from transformers import NllbTokenizer
+
+        from registry_core.compat.open_clip.tokenizer import HFTokenizer
+
+        special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", "eng_Latn", "fra_Latn", "\u2581", "a"]
+        vocabulary = {token: index for index, token in enumerate(special)}
+        NllbTokenizer(vocab=vocabulary, merges=[]).save_pretrained(tmp_path)
+        tokenizer = HFTokenizer(tmp_path, 6, language="eng_Latn")
+        assert tokenizer("a")[0, 0] == vocabulary["eng_Latn"]
+        tokenizer.set_language("fra_Latn")
+        assert tokenizer(["a", "a"])[:, 0].tolist() == [vocabulary["fra_Latn"]] * 2
 
 
 class TestTheRest:

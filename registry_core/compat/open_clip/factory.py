@@ -10,10 +10,11 @@ from registry_core import OverrideError, UnknownWeightsError, registry
 from registry_core.compat.open_clip.configs import add_model_config, get_model_config, list_models
 from registry_core.compat.open_clip.model import set_model_preprocess_cfg
 from registry_core.compat.open_clip.pretrained import clean_tag, is_pretrained_cfg
-from registry_core.compat.open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH, SimpleTokenizer
+from registry_core.compat.open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH, HFTokenizer, SimpleTokenizer
 from registry_core.compat.open_clip.training import create_loss, load_checkpoint
-from registry_core.compat.open_clip.transform import AugmentationCfg, augmentation_of, composed
+from registry_core.compat.open_clip.transform import AugmentationCfg, augmentation_of, by_channel, composed
 from registry_core.names import ModelName
+from registry_core.tokenizers import huggingface
 from registry_core.tokenizers.clip_bpe import ClipTokenizer
 
 if TYPE_CHECKING:
@@ -235,6 +236,8 @@ def get_tokenizer(
         return SimpleTokenizer(context_length=context_length or DEFAULT_CONTEXT_LENGTH, **kwargs)
     said = {"context_length": context_length} if context_length is not None else {}
     tokenizer = registry.tokenizer(model_name, cache_dir=cache_dir, **said, **kwargs)
+    if type(tokenizer) is huggingface.HFTokenizer:
+        return HFTokenizer.of(tokenizer)
     return SimpleTokenizer.of(tokenizer) if type(tokenizer) is ClipTokenizer else tokenizer
 
 
@@ -262,7 +265,8 @@ def _refuse_tower_weights(wanted: bool, path: str | None) -> None:
 
 
 def _stated(given: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    return {key: value for key, value in (given or {}).items() if value is not None} or None
+    said = {key: value for key, value in (given or {}).items() if value is not None}
+    return {key: by_channel(value) if key in {"mean", "std"} else value for key, value in said.items()} or None
 
 
 def _preprocessing(mean: Any, std: Any, interpolation: Any, resize_mode: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from registry_core.errors import OverrideError
 from registry_core.fetch.settings import Settings
 from registry_core.tokenizers import huggingface
 from registry_core.tokenizers.clip_bpe import ClipOptions, ClipTokenizer
-from registry_core.tokenizers.make import validated
+from registry_core.tokenizers.make import MODES, validated
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,7 +51,7 @@ class SimpleTokenizer(ClipTokenizer):
         options = {
             "additional_special_tokens": additional_special_tokens,
             "clean": clean,
-            "reduction_mask": reduction_mask,
+            "reduction_mask": reduction_mask or "",
         }
         super().__init__(validated(ClipOptions, options), context_length or DEFAULT_CONTEXT_LENGTH)
 
@@ -91,6 +91,7 @@ class HFTokenizer(huggingface.HFTokenizer):
         **kwargs: for transformers, as far as HFOptions knows them.
 
     Raises:
+        OverrideError: another tokenizer_mode.
         BuildError, FetchError, ConfigError: see `registry_core.tokenizers.huggingface.HFTokenizer`.
     """
 
@@ -105,6 +106,11 @@ class HFTokenizer(huggingface.HFTokenizer):
         tokenizer_mode: str | None = None,
         **kwargs: Any,
     ) -> None:
+        if (tokenizer_mode or "") not in MODES:
+            raise OverrideError(
+                f"tokenizer_mode={tokenizer_mode!r}: expected 'clips' or none. No tokenizer was made. Correct it, or "
+                "leave it out."
+            )
         own = {"clean": clean, "strip_sep_token": strip_sep_token, "language": language}
         super().__init__(
             str(tokenizer_name),
@@ -114,6 +120,21 @@ class HFTokenizer(huggingface.HFTokenizer):
             cache_dir=None if cache_dir is None else Path(cache_dir),
             offline=bool(Settings.load().offline),
         )
+
+    @classmethod
+    def of(cls, tokenizer: huggingface.HFTokenizer) -> HFTokenizer:
+        """The same tokenizer under this class."""
+        made = cls.__new__(cls)
+        made.__dict__.update(vars(tokenizer))
+        return made
+
+    def set_language(self, src_lang: str) -> None:
+        """Mark texts as of another language from now on.
+
+        Raises:
+            ConfigError: the tokenizer marks no languages, or not this one.
+        """
+        self._set_language(src_lang)
 
     def save_pretrained(self, dest: str | Path) -> None:
         """Write the tokenizer's files into a folder."""

@@ -39,6 +39,10 @@ class PreprocessCfg:
     resize_mode: str = "shortest"
     fill_color: int = 0
 
+    def __post_init__(self) -> None:
+        if self.mode != "RGB":
+            raise OverrideError(f"mode={self.mode!r}: every model here takes 'RGB'. Leave it out.")
+
     @property
     def num_channels(self) -> int:
         """Of the input."""
@@ -79,7 +83,7 @@ def image_transform(
     Args:
         image_size: of the result.
         is_train: the random transform of training.
-        mean: of pixel values in [0, 1]; None means OpenAI's.
+        mean: of pixel values in [0, 1], a number for all channels or one for each; None means OpenAI's.
         std: likewise.
         resize_mode: shortest, longest or squash.
         interpolation: bicubic, bilinear, or random for timm's training transform.
@@ -91,7 +95,7 @@ def image_transform(
         BuildError: pillow, torchvision or timm is not installed.
     """
     given = {
-        "size": as_pair(image_size), "mean": mean, "std": std, "resize_mode": resize_mode,
+        "size": as_pair(image_size), "mean": by_channel(mean), "std": by_channel(std), "resize_mode": resize_mode,
         "interpolation": interpolation, "fill_color": fill_color,
     }  # fmt: skip
     try:
@@ -127,10 +131,15 @@ def merge_preprocess_kwargs(base: PreprocessCfg | Mapping[str, Any], **kwargs: A
     return merge_preprocess_dict(base, kwargs)
 
 
-def augmentation_of(aug_cfg: Mapping[str, Any] | AugmentationCfg | None) -> dict[str, Any]:
-    """The keys that are said."""
-    given = asdict(aug_cfg) if isinstance(aug_cfg, AugmentationCfg) else dict(aug_cfg or {})
-    return {key: value for key, value in given.items() if value is not None}
+def augmentation_of(aug_cfg: Mapping[str, Any] | AugmentationCfg | None) -> Mapping[str, Any]:
+    """The keys that are said; what is no mapping is for `augmentation_config` to refuse."""
+    given: Any = asdict(aug_cfg) if isinstance(aug_cfg, AugmentationCfg) else aug_cfg or {}
+    return {key: value for key, value in given.items() if value is not None} if isinstance(given, Mapping) else given
+
+
+def by_channel(value: Any) -> Any:
+    """A mean or deviation that is one number, as open_clip takes it, for each of the three channels."""
+    return (value,) * 3 if isinstance(value, (int, float)) else value
 
 
 def composed(transform: Any) -> Transform:
