@@ -31,12 +31,20 @@ def path_of(argument: str, given: object) -> Path:
         given: its value.
 
     Raises:
-        OverrideError: it is none; bytes are none either.
+        OverrideError: it is none, or of a user that there is not; bytes are none either.
     """
     written = os.fspath(given) if isinstance(given, os.PathLike) else given
-    if isinstance(written, str) and written:  # of nothing, pathlib makes the current folder
-        return Path(written).expanduser()
-    raise _refusal(argument, given, "a path, as text or as pathlib.Path")
+    if not (isinstance(written, str) and written):  # of nothing, pathlib makes the current folder
+        raise _refusal(argument, given, "a path, as text or as pathlib.Path")
+    try:
+        if "\0" not in written:
+            return Path(written).expanduser()
+        reason = "it holds a null character"
+    except RuntimeError as error:  # ~somebody
+        reason = str(error).rstrip(".")
+    raise OverrideError(
+        f"{argument}={given!r:.60} is no path that this system knows: {reason}. Nothing was done; correct it."
+    )
 
 
 def folder_of(argument: str, given: object) -> Path | None:

@@ -78,11 +78,12 @@ def configs_in(entries: Iterable[str], said: str) -> dict[str, UserConfig]:
         said: who named them, for messages.
 
     Raises:
+        OverrideError: an entry that can be no path.
         ConfigError: an entry that does not exist, a file that is no config, or two files of one name.
     """
     found: dict[str, UserConfig] = {}
     for entry in entries:
-        path = Path(entry).expanduser()
+        path = path_of(said, entry)
         if not path.exists():
             raise ConfigError(f"{said} names {path}, which does not exist. Correct it, or take it out.")
         for file in _config_files(path, said) if path.is_dir() else [path]:
@@ -164,7 +165,7 @@ def _config_files(folder: Path, said: str) -> list[Path]:
 def _json(path: Path) -> object:
     try:
         data: object = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # the last where brackets are nested by the thousand
         raise ConfigError(f"{path} could not be read as a JSON config: {error}. No model was added.") from error
     return data
 
@@ -184,8 +185,9 @@ def _flat(raw: Mapping[str, object]) -> RawConfig:
     inner = raw.get("model_cfg")
     if not isinstance(inner, Mapping):
         return dict(raw)
-    beside = {key: raw[key] for key in ("architecture", "preprocess_cfg") if key in raw}
+    # null says nothing here and in `preprocess_cfg`, as it does not in open_clip.
+    beside = {key: raw[key] for key in ("architecture", "preprocess_cfg") if raw.get(key) is not None}
     preprocess = beside.get("preprocess_cfg")
-    if isinstance(preprocess, Mapping):  # null says nothing there, as it does not in open_clip
+    if isinstance(preprocess, Mapping):
         beside["preprocess_cfg"] = {key: value for key, value in preprocess.items() if value is not None}
     return {**inner, **beside}

@@ -27,6 +27,16 @@ class TestPathOf:
             "correct it."
         )
 
+    @pytest.mark.parametrize(
+        ("given", "reason"),
+        [("~nobody-of-this-name/x", "Could not determine home directory"), ("a\0b", "it holds a null character")],
+    )
+    def test_what_the_system_knows_no_path_for_is_refused(self, given, reason):
+        with pytest.raises(OverrideError) as caught:
+            path_of("to", given)
+        said = f"to={given!r} is no path that this system knows: {reason}. Nothing was done; correct it."
+        assert str(caught.value) == said
+
     def test_a_long_value_is_shortened(self):
         with pytest.raises(OverrideError, match=r"to=\[0, 1, 2.{20,60}: expected"):
             path_of("to", list(range(1000)))

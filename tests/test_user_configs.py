@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from registry_core import ConfigError, Registry, TakenNameError
+from registry_core import ConfigError, OverrideError, Registry, TakenNameError
 
 RAW = {
     "embed_dim": 16,
@@ -140,6 +140,11 @@ class TestConfigPath:
     def test_that_does_not_exist_is_an_error(self, tmp_path, monkeypatch):
         monkeypatch.setenv("REGISTRY_CORE_CONFIG_PATH", str(tmp_path / "nowhere"))
         with pytest.raises(ConfigError, match=r"REGISTRY_CORE_CONFIG_PATH names .*nowhere, which does not exist"):
+            Registry().list_models()
+
+    def test_that_is_no_path_is_an_error(self, monkeypatch):
+        monkeypatch.setenv("REGISTRY_CORE_CONFIG_PATH", "~nobody-of-this-name/x")
+        with pytest.raises(OverrideError, match=r"REGISTRY_CORE_CONFIG_PATH='~nobody.*' is no path that this system"):
             Registry().list_models()
 
     def test_with_two_configs_of_one_name_is_an_error(self, on_path, tmp_path, monkeypatch):

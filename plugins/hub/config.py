@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,7 +41,7 @@ class LocalFolder:
         """The folder at a path.
 
         Raises:
-            UnknownModelError: there is none.
+            UnknownModelError: there is none, or none that may be looked into.
             ConfigError: it holds no config.
         """
         if not address.strip():
@@ -53,8 +53,11 @@ class LocalFolder:
             raise UnknownModelError(f"{name!r} is no path that this system knows: {error}.") from error
         if not found:
             raise UnknownModelError(_no_folder(name, path))
-        if not (path / CONFIG_FILENAME).is_file():
-            raise ConfigError(_no_config(path))
+        try:
+            if not (path / CONFIG_FILENAME).is_file():
+                raise ConfigError(_no_config(path))
+        except OSError as error:
+            raise UnknownModelError(_closed(name, error)) from error
         return cls(name, path)
 
     @property
@@ -70,15 +73,19 @@ class LocalFolder:
         """The file with a usual name, else the only file that looks like weights.
 
         Raises:
-            UnknownWeightsError: there is none.
+            UnknownWeightsError: there is none, or the folder may not be listed.
             ConflictError: there are several, none with a usual name.
         """
-        held = {entry.name for entry in self.path.iterdir() if entry.is_file()}
+        try:
+            entries = {entry.name: entry.is_file() for entry in self.path.iterdir()}
+        except OSError as error:
+            raise UnknownWeightsError(_closed(self.name, error)) from error
+        held = {name for name, is_file in entries.items() if is_file}
         candidates = sorted(name for name in held if Path(name).suffix.lower() in WEIGHTS_SUFFIXES)
         usual = [name for name in HUB_FILENAMES if name in held]
         if not candidates:
             raise UnknownWeightsError(
-                f"{self.name} has a config and no weights: {self.path} holds {listing(sorted(held))}. Expected "
+                f"{self.name} has a config and no weights: {self.path} holds {_described(entries)}. Expected "
                 f"{', '.join(HUB_FILENAMES)}, or one other file that ends in {', '.join(WEIGHTS_SUFFIXES)}. Nothing "
                 "was built. Put the weights there, give pretrained= their path, or pretrained=False for random ones."
             )
@@ -163,8 +170,17 @@ def _no_folder(name: str, path: Path) -> str:
 
 
 def _no_config(path: Path) -> str:
-    held = sorted(entry.name for entry in path.iterdir())
+    entries = {entry.name: entry.is_file() for entry in path.iterdir()}
     advice = "Write it with registry.save, or name the folder that has it."
-    if "config.json" in held:
+    if "config.json" in entries:
         advice = "Its config.json is another library's, such as transformers', which is not read here."
-    return f"{path} has no {CONFIG_FILENAME}. It holds {listing(held) or 'nothing'}. Nothing was built. {advice}"
+    return f"{path} has no {CONFIG_FILENAME}. It holds {_described(entries)}. Nothing was built. {advice}"
+
+
+def _described(entries: Mapping[str, bool]) -> str:
+    """What a folder holds; of each name whether it is a file."""
+    return listing([f"{name}{'' if entries[name] else ' (no file)'}" for name in sorted(entries)]) or "nothing"
+
+
+def _closed(name: str, error: OSError) -> str:
+    return f"{name!r} may not be looked into: {error}. Nothing was built. Correct the folder's permissions."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from functools import partial
@@ -47,7 +48,7 @@ def save_model(model: nn.Module, report: LoadReport, folder: Path, card: str) ->
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BuildError(f"{report.name} was not saved: {folder} cannot be made a folder ({error}).") from error
-    blocked = next((n for n in (CONFIG_FILENAME, WEIGHTS_FILENAME) if (folder / n).is_dir()), None)
+    blocked = next((n for n in (CONFIG_FILENAME, WEIGHTS_FILENAME) if os.path.isdir(folder / n)), None)  # noqa: PTH112 - never raises
     if blocked is not None:  # before anything is replaced
         raise BuildError(
             f"{report.name} was not saved: {folder / blocked} is a folder, and a file of that name is to be written. "

@@ -105,9 +105,16 @@ def _files() -> Iterator[Path]:
             raise FetchError(f"REGISTRY_CORE_SETTINGS names {path}, which is no file. Correct or unset the variable.")
         yield path
         return
-    for folder in (site_config_path("registry_core"), user_config_path("registry_core")):
-        if (folder / FILENAME).is_file():
-            yield folder / FILENAME
+    for path in (site_config_path("registry_core") / FILENAME, user_config_path("registry_core") / FILENAME):
+        try:
+            there = path.is_file()
+        except OSError as error:  # somebody else's home
+            raise FetchError(
+                f"Whether there are settings at {path} cannot be seen: {error}. Set HOME or XDG_CONFIG_HOME to a "
+                "folder of your own, or name a file by REGISTRY_CORE_SETTINGS."
+            ) from error
+        if there:
+            yield path
 
 
 def _read(path: Path) -> dict[str, Any]:

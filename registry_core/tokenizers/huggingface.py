@@ -201,9 +201,9 @@ def _pretrained(source: str, options: dict[str, Any], cache_dir: Path | None, *,
         from transformers import AutoTokenizer
     except ImportError as error:
         raise missing_library(error, f"The tokenizer {source} needs transformers", "hf") from error
-    folder = Path(source).expanduser()
-    where = str(folder) if folder.is_dir() else source
     try:
+        folder = Path(source).expanduser()
+        where = str(folder) if folder.is_dir() else source
         return AutoTokenizer.from_pretrained(
             where, cache_dir=cache_dir, local_files_only=offline or folder.is_dir(), trust_remote_code=False, **options
         )

@@ -8,6 +8,7 @@ import re
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,20 @@ class TestWhereItCannotBeWritten:
     def test_a_folder_that_takes_no_file(self, small):
         with pytest.raises(BuildError, match=r"was not saved into /proc: .*until you save again"):
             small.save(small.create("small", pretrained=False), "/proc")
+
+    @pytest.mark.skipif(not hasattr(os, "seteuid") or os.geteuid() != 0, reason="only root can become somebody else")
+    def test_a_folder_that_is_closed_to_the_user(self, small):
+        model = small.create("small", pretrained=False)
+        with tempfile.TemporaryDirectory() as opened:  # pytest's own folders are closed to others
+            Path(opened).chmod(0o755)
+            closed = small.save(model, Path(opened) / "closed")  # everything is imported
+            closed.chmod(0o700)
+            os.seteuid(65534)
+            try:
+                with pytest.raises(BuildError, match=r"was not saved into .*Permission denied.*its permissions"):
+                    small.save(model, closed)
+            finally:
+                os.seteuid(0)
 
 
 class TestWhatIsWritten:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,6 +69,17 @@ class TestLoad:
         (tmp_path / "registry_core").mkdir()
         (tmp_path / "registry_core" / "settings.toml").write_text("attempts = 9\n")
         assert Settings.load().attempts == 9
+
+    @pytest.mark.skipif(not hasattr(os, "seteuid") or os.geteuid() != 0, reason="only root can become somebody else")
+    def test_somebody_elses_home(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+        (tmp_path / "registry_core").mkdir(mode=0o700)
+        os.seteuid(65534)
+        try:
+            with pytest.raises(FetchError, match=r"settings at .*settings\.toml cannot be seen: .*Set HOME or XDG_"):
+                Settings.load()
+        finally:
+            os.seteuid(0)
 
     def test_the_environment_goes_before_the_file(self, settings_file, monkeypatch):
         settings_file('[mirrors]\n"a.example" = "https://file.example"\n"b.example" = "https://file.example"\n')

@@ -98,8 +98,9 @@ def test_files_that_are_not_there_are_named_with_what_to_do(tmp_path, monkeypatc
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(FetchError, match=r"'org/absent' could not be had; nothing may be fetched .offline.*"):
         HFTokenizer("org/absent", cache_dir=tmp_path, offline=True)
-    with pytest.raises(FetchError, match="hf_tokenizer_name='path/to/folder'"):
-        HFTokenizer(str(tmp_path), offline=True)
+    for source in (str(tmp_path), "~nobody-of-this-name/x"):
+        with pytest.raises(FetchError, match="hf_tokenizer_name='path/to/folder'"):
+            HFTokenizer(source, offline=True)
 
 
 def test_a_pickle_and_a_saved_copy_give_the_same_ids(tokenizer, tmp_path):

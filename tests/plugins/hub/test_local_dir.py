@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import tempfile
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -202,6 +205,29 @@ class TestMistakes:
         ):
             registry.create(f"local-dir:{folder}")
 
+    @pytest.mark.parametrize(("name", "error"), [(CONFIG, ConfigError), (WEIGHTS, UnknownWeightsError)])
+    def test_a_link_that_leads_nowhere_is_told_from_no_link(self, registry, folder, name, error):
+        (folder / name).unlink()
+        (folder / name).symlink_to(folder / "gone")
+        with pytest.raises(error, match=rf"holds .*{re.escape(name)} \(no file\)"):
+            registry.create(f"local-dir:{folder}")
+
+    @pytest.mark.skipif(not hasattr(os, "seteuid") or os.geteuid() != 0, reason="only root can become somebody else")
+    @pytest.mark.parametrize(("mode", "error"), [(0o600, UnknownModelError), (0o711, UnknownWeightsError)])
+    def test_a_folder_that_is_closed_to_the_user(self, registry, folder, mode, error, monkeypatch):
+        registry.create(f"local-dir:{folder}")  # everything is imported
+        with tempfile.TemporaryDirectory() as opened:  # pytest's own folders are closed to others
+            Path(opened).chmod(0o755)
+            monkeypatch.setenv("XDG_CONFIG_HOME", opened)
+            closed = shutil.copytree(folder, Path(opened) / "closed")
+            closed.chmod(mode)
+            os.seteuid(65534)
+            try:
+                with pytest.raises(error, match=r"may not be looked into: .*Permission denied.*Nothing was built"):
+                    registry.create(f"local-dir:{closed}")
+            finally:
+                os.seteuid(0)
+
     def test_a_folder_of_transformers(self, registry, folder):
         (folder / CONFIG).rename(folder / "config.json")
         with pytest.raises(ConfigError, match=r"config\.json is another library's, such as transformers'"):
@@ -209,7 +235,11 @@ class TestMistakes:
 
     @pytest.mark.parametrize(
         ("text", "words"),
-        [("{", "could not be read as a JSON config"), ("[1]", "holds a JSON list, expected an object")],
+        [
+            ("{", "could not be read as a JSON config"),
+            ("[" * 100_000, "could not be read as a JSON config: maximum recursion depth"),
+            ("[1]", "holds a JSON list, expected an object"),
+        ],
     )
     def test_a_broken_config(self, registry, folder, text, words):
         (folder / CONFIG).write_text(text)
@@ -241,6 +271,10 @@ class TestConfig:
         assert same(model, again)
         assert registry.preprocess(again).config.mean == (0.5, 0.5, 0.5)
         assert registry.preprocess(again).config.interpolation == "bicubic"
+
+    def test_null_says_nothing(self, registry, model, folder, same):
+        rewrite(folder, architecture=None, preprocess_cfg=None)
+        assert same(model, registry.create(f"local-dir:{folder}"))
 
     def test_the_bare_form(self, registry, model, folder, same):
         config = json.loads((folder / CONFIG).read_text())["model_cfg"]
