@@ -136,6 +136,13 @@ class TestWhatIsRefused:
         with pytest.raises(UnknownWeightsError, match=r"little-vit must have weights here, and pretrained=None names"):
             layer.create_model_from_pretrained("little-vit")
 
+    def test_weights_by_a_path_object_on_no_device_in_particular(self, theirs, weights):
+        path = weights / "little-vit.pt"
+        ours, there = (lib.create_model("little-vit", path, device=None) for lib in (layer, theirs))
+        assert torch.equal(ours.visual.proj, there.visual.proj)
+        with pytest.raises(OverrideError, match="pretrained=5 names no weights"):
+            layer.create_model("little-vit", 5)
+
     def test_an_unknown_tag(self):
         with pytest.raises(UnknownWeightsError, match=r"has no weights 'opnai'.*Did you mean openai"):
             layer.create_model("ViT-B-32", "opnai")
@@ -434,10 +441,21 @@ class TestTheRest:
             torch.testing.assert_close(found, getattr(theirs, name)(there, *arguments), atol=1e-6, rtol=1e-5)
 
     def test_download_pretrained(self, tmp_path):
-        assert layer.download_pretrained({}) == ""
+        assert layer.download_pretrained({}) == layer.download_pretrained(None) == ""
         assert layer.download_pretrained({"file": "here.pt"}) == "here.pt"
         with pytest.raises(UnknownWeightsError, match=r"hf_hub='mine': expected 'org/repo/file' or 'org/repo/'"):
             layer.download_pretrained({"hf_hub": "mine"}, cache_dir=str(tmp_path))
+
+    def test_the_config_of_no_model(self, theirs, tmp_path):
+        for name in ("nothing-of-the-kind", ""):
+            assert layer.get_model_config(name) is theirs.get_model_config(name) is None
+        with pytest.raises(UnknownModelError, match="there is no folder"):
+            layer.get_model_config(f"local-dir:{tmp_path / 'gone'}")
+
+    def test_noting_half_a_preprocessing(self, weights):
+        model = layer.create_model("little-vit", str(weights / "little-vit.pt"))
+        with pytest.raises(OverrideError, match=r"preprocess_cfg lacks mean and std\. The model was not changed"):
+            layer.set_model_preprocess_cfg(model, {})
 
     def test_a_model_that_no_registry_made(self, weights):
         with pytest.raises(RegistryError, match="has no load report"):

@@ -6,7 +6,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from registry_core import LookupFailedError, registry
+from registry_core import UnknownModelError, registry
 from registry_core.names import ModelName
 from registry_core.user_configs import configs_in
 
@@ -30,12 +30,18 @@ def add_model_config(path: str | Path) -> None:
 
 
 def get_model_config(model_name: str) -> dict[str, Any] | None:
-    """A model's config as interchange JSON, or None where there is no such model."""
-    raw = registry.services.lookup.base_models().get(ModelName.parse(model_name).name)
-    if raw is not None:
-        return deepcopy(dict(raw))
+    """A model's config as interchange JSON, or None where there is no such model.
+
+    Raises:
+        RegistryError: a folder or repository that is not there or has no config, or a name that two plugins bring.
+    """
     try:
+        raw = registry.services.lookup.base_models().get(ModelName.parse(model_name).name)
+        if raw is not None:
+            return deepcopy(dict(raw))
         config = registry.config(model_name).raw()
-    except LookupFailedError:
+    except UnknownModelError:
+        if ":" in str(model_name):  # open_clip knows no model of that name, but raises for such a place
+            raise
         return None
     return {key: value for key, value in config.items() if key not in {"architecture", "preprocess_cfg"}}

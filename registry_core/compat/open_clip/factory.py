@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from warnings import warn
@@ -29,10 +30,10 @@ Size = int | tuple[int, int]
 
 def create_model(
     model_name: str,
-    pretrained: str | None = None,
+    pretrained: str | os.PathLike[str] | None = None,
     load_weights: bool = True,
     precision: str = "fp32",
-    device: str | torch.device = "cpu",
+    device: str | torch.device | None = "cpu",
     jit: bool = False,
     force_quick_gelu: bool = False,
     force_custom_text: bool = False,
@@ -57,7 +58,7 @@ def create_model(
         pretrained: a tag or a path. For the two schemes it goes before the weights that the name brings itself.
         load_weights: False leaves random values.
         precision: see `registry.create`.
-        device: where the model goes.
+        device: where the model goes; None means the CPU.
         jit: has no effect, and a warning says so.
         force_quick_gelu: OpenAI's activation; False leaves it to the weights and the config.
         force_custom_text: a text tower of its own.
@@ -91,7 +92,7 @@ def create_model(
         model_name,
         _weights(model_name, pretrained, load=load_weights, required=require_pretrained),
         precision=precision,
-        device=str(device),
+        device="cpu" if device is None else str(device),
         image_weights=pretrained_image_path,
         text_weights=pretrained_text_path,
         cache_dir=cache_dir,
@@ -241,11 +242,15 @@ def get_tokenizer(
     return SimpleTokenizer.of(tokenizer) if type(tokenizer) is ClipTokenizer else tokenizer
 
 
-def _weights(name: str, pretrained: str | None, *, load: bool, required: bool) -> str | bool | None:
+def _weights(
+    name: str, pretrained: str | os.PathLike[str] | None, *, load: bool, required: bool
+) -> str | os.PathLike[str] | bool | None:
     """What `registry.create` should be told of the weights."""
     if not load:
         return False
     if pretrained:
+        if not isinstance(pretrained, str):
+            return pretrained
         bare = ModelName.parse(name).name
         return clean_tag(pretrained) if is_pretrained_cfg(bare, pretrained) else pretrained
     if required and registry.services.resolve(name).home is None:

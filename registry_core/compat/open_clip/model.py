@@ -110,7 +110,14 @@ def get_model_preprocess_cfg(model: nn.Module) -> dict[str, Any]:
 
 
 def set_model_preprocess_cfg(model: nn.Module, preprocess_cfg: Mapping[str, Any]) -> None:
-    """Note on a model how its pictures are preprocessed; it changes no transform that is made already."""
+    """Note on a model how its pictures are preprocessed; it changes no transform that is made already.
+
+    Raises:
+        OverrideError: `mean` or `std` is not said.
+    """
+    missing = [key for key in ("mean", "std") if key not in preprocess_cfg]
+    if missing:
+        raise OverrideError(f"preprocess_cfg lacks {' and '.join(missing)}. The model was not changed. Add them.")
     visual: Any = _pictures_of(model)
     visual.image_mean, visual.image_std = preprocess_cfg["mean"], preprocess_cfg["std"]
     visual.preprocess_cfg = deepcopy(dict(preprocess_cfg))

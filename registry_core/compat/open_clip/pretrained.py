@@ -73,7 +73,7 @@ def download_pretrained_from_url(url: str, cache_dir: str | None = None) -> str:
     return _fetched(Weights((next(known, Url(url)),)), cache_dir)
 
 
-def download_pretrained(cfg: Mapping[str, Any], prefer_hf_hub: bool = True, cache_dir: str | None = None) -> str:
+def download_pretrained(cfg: Mapping[str, Any] | None, prefer_hf_hub: bool = True, cache_dir: str | None = None) -> str:
     """The path of the file that a `get_pretrained_cfg` leads to, in the cache; an empty text for an empty one.
 
     Args:
@@ -84,8 +84,10 @@ def download_pretrained(cfg: Mapping[str, Any], prefer_hf_hub: bool = True, cach
     Raises:
         FetchError: it cannot be had, or is not what it should be.
     """
-    if "file" in cfg or not cfg:
-        return str(cfg.get("file", ""))
+    if not cfg:
+        return ""
+    if "file" in cfg:
+        return str(cfg["file"])
     said = {key: value for key, value in cfg.items() if value not in (None, "")}
     if said.get("hf_hub", "//").count("/") < _SLASHES:
         raise UnknownWeightsError(
