@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -67,12 +68,17 @@ def with_overrides(config: ModelConfig, overrides: Mapping[str, Any]) -> dict[st
                 f"{key}= is no option of a tokenizer.{did_you_mean(key, known)} The options are "
                 f"{', '.join(sorted(known))}. No tokenizer was made."
             )
-    text = {key: value for key, value in overrides.items() if key in OF_TEXT_CONFIG}
+    text = {key: _plain(value) for key, value in overrides.items() if key in OF_TEXT_CONFIG}
     options = {key: value for key, value in overrides.items() if key not in OF_TEXT_CONFIG}
     raw = config.raw()
     if options:
         text["tokenizer_kwargs"] = {**(config.text_cfg.tokenizer_kwargs or {}), **options}
     return merged(raw, {"text_cfg": text})
+
+
+def _plain(value: Any) -> Any:
+    """A path as JSON has it."""
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def make_tokenizer(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from registry_core.towers.layers import BlockOptions, LayerNorm
+from registry_core.towers.layers import BlockOptions, LayerNorm, checked_heads
 
 Pair = tuple[Tensor, Tensor]
 
@@ -32,7 +32,7 @@ class CrossAttention(nn.Module):
 
     def __init__(self, width: int, heads: int, other: int) -> None:
         super().__init__()
-        self.num_heads = heads
+        self.num_heads = checked_heads(width, heads)
         self.packed = width == other
         if self.packed:
             self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from registry_core.config import ActivationOptions, NormOptions, TextConfig, VisionConfig
+from registry_core.errors import BuildError
 from registry_core.towers.key_values import KeyValues, Prefix
 from registry_core.towers.masks import from_torch
 
@@ -98,6 +99,20 @@ class BlockOptions:
         return nn.Identity() if self.ls_init_value is None else LayerScale(self.width, self.ls_init_value)
 
 
+def checked_heads(width: int, heads: int) -> int:
+    """The number of heads.
+
+    Raises:
+        BuildError: they cannot share the width equally.
+    """
+    if heads < 1 or width % heads:
+        raise BuildError(
+            f"An attention of width {width} cannot have {heads} heads: they share its width equally. Nothing was "
+            "built. Correct heads, head_width or attn_pooler_heads in the config."
+        )
+    return heads
+
+
 class Attention(nn.Module):
     """Multi-head self-attention with one projection for queries, keys and values.
 
@@ -113,7 +128,7 @@ class Attention(nn.Module):
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        self.num_heads = heads
+        self.num_heads = checked_heads(width, heads)
         self.embed_dim, self.head_dim = width, width // heads
         self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
         self.in_proj_bias = nn.Parameter(torch.empty(3 * width))

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from registry_core.config import RESNET_STRIDE, VisionConfig, as_pair
 from registry_core.errors import BuildError
 from registry_core.towers.inputs import check_image
+from registry_core.towers.layers import checked_heads
 from registry_core.towers.locking import Group, lock_groups
 
 
@@ -90,7 +91,7 @@ class AttentionPool2d(nn.Module):
 
     def __init__(self, grid: tuple[int, int], width: int, heads: int, embed_dim: int) -> None:
         super().__init__()
-        self.num_heads = heads
+        self.num_heads = checked_heads(width, heads)
         self.positional_embedding = nn.Parameter(torch.empty(grid[0] * grid[1] + 1, width))
         self.k_proj = nn.Linear(width, width)
         self.q_proj = nn.Linear(width, width)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -69,6 +70,8 @@ class TestWhose:
         tokenizer = registry.tokenizer("ViT-B/16-SigLIP", hf_tokenizer_name=sentence_pieces)
         assert tokenizer("A Photo").shape == (1, 64)
         assert torch.equal(tokenizer("A Photo!"), tokenizer("a photo"))
+        by_path = registry.tokenizer("ViT-B/16-SigLIP", hf_tokenizer_name=Path(sentence_pieces))
+        assert torch.equal(by_path("A Photo"), tokenizer("A Photo"))
 
     @pytest.mark.parametrize(
         ("name", "length"),

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from registry_core import BuildError
 from registry_core.config import ActivationOptions, NormOptions
 from registry_core.towers.layers import Attention, BlockOptions, LayerNorm, ResidualAttentionBlock
 
@@ -45,3 +46,19 @@ def test_a_wide_norm_works_in_its_own_dtype_and_answers_in_the_inputs(dtype):
 
 def test_a_norm_of_half_precision_stays_there():
     assert LayerNorm(16).to(torch.bfloat16)(torch.randn(4, 16, dtype=torch.bfloat16)).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    "vision_or_text",
+    [
+        {"text_cfg": {"heads": 3}},
+        {"vision_cfg": {"head_width": 1024}},
+        {"vision_cfg": {"attentional_pool": True, "attn_pooler_heads": 7}},
+        {"vision_cfg": {"layers": [1, 1, 1, 1], "width": 10, "head_width": 7, "patch_size": None}},
+    ],
+)
+def test_heads_that_cannot_share_the_width_are_refused(registry, vision_or_text):
+    with pytest.raises(
+        BuildError, match=r"attention of width \d+ cannot have \d+ heads: they share .*Nothing was built"
+    ):
+        registry.create("tiny", False, **vision_or_text)
