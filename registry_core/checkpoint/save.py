@@ -149,5 +149,7 @@ def _tokenizer_files(report: LoadReport) -> list[Path]:
 def _config(report: LoadReport) -> dict[str, Any]:
     """The hub's form of a config, with the architecture beside it; sizes that were implied are written out."""
     raw = report.config.raw()
+    if raw["text_cfg"]["tokenizer_kwargs"] is None:  # open_clip's get_tokenizer takes a mapping or no such key
+        del raw["text_cfg"]["tokenizer_kwargs"]
     preprocess = {**raw.pop("preprocess_cfg"), "size": list(report.config.image_size)}
     return {"architecture": raw.pop("architecture"), "model_cfg": raw, "preprocess_cfg": preprocess}

@@ -56,6 +56,9 @@ def test_open_clip_reads_what_save_writes(registry, tmp_path, name, quick_gelu):
     assert_same_features(ours, theirs.eval())
     picture = Image.effect_noise((70, 40), 90).convert("RGB")
     torch.testing.assert_close(registry.preprocess(ours)(picture), preprocess(picture), atol=1e-6, rtol=0)
+    tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
+    assert tokenizer.context_length == registry.tokenizer(ours).context_length
+    assert tokenizer.encode("a cat") == registry.tokenizer(ours).encode("a cat")
 
 
 def test_we_read_a_folder_of_open_clip(registry, tmp_path):
