@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+import warnings
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,6 +55,7 @@ def save_model(model: nn.Module, report: LoadReport, folder: Path, card: str) ->
             f"{report.name} was not saved: {folder / blocked} is a folder, and a file of that name is to be written. "
             "Nothing was changed. Move it away, or save elsewhere."
         )
+    _warn_of_other_tokenizers(report, folder)
     from safetensors import SafetensorError
 
     try:
@@ -140,10 +142,24 @@ def _tokenizer_files(report: LoadReport) -> list[Path]:
     if report.home is not None and isinstance(report.home.config, LocalFile):
         folders.append(report.home.config.path.parent)
     named = report.config.text_cfg.hf_tokenizer_name
-    if named and Path(named).expanduser().is_dir():
+    if named and os.path.isdir(os.path.expanduser(named)):  # noqa: PTH111, PTH112 - these never raise
         folders.append(Path(named).expanduser())
     held = ([folder / name for name in TOKENIZER_FILENAMES if (folder / name).is_file()] for folder in folders)
     return next(filter(None, held), [])
+
+
+def _warn_of_other_tokenizers(report: LoadReport, folder: Path) -> None:
+    """Tell of files in the folder that would be the model's tokenizer there, and that it does not bring itself."""
+    name = report.config.text_cfg.hf_tokenizer_name
+    own = {path.name for path in _tokenizer_files(report)}
+    others = [other for other in TOKENIZER_FILENAMES if other not in own and os.path.isfile(folder / other)]  # noqa: PTH113
+    if name is not None and others:
+        warnings.warn(
+            f"{folder} holds {', '.join(others)}, which {report.name} does not bring. local-dir:{folder} takes them "
+            f"for its tokenizer, instead of {name!r}. Remove them if they are another model's.",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def _config(report: LoadReport) -> dict[str, Any]:

@@ -206,6 +206,18 @@ class TestTokenizer:
         model = registry.create("tiny", False, text_cfg={"hf_tokenizer_name": "words"})
         assert (registry.save(model, tmp_path / "saved") / "tokenizer.json").read_text() == "{}"
 
+    @pytest.mark.parametrize("brought", [False, True])
+    def test_files_of_another_tokenizer_in_the_folder_are_told(self, registry, tmp_path, brought):
+        (tmp_path / "words").mkdir()
+        (tmp_path / "words" / "tokenizer.json").write_text("{}")
+        name = str(tmp_path / "words") if brought else "~nobody-of-this-name/words"
+        model = registry.create("tiny", False, text_cfg={"hf_tokenizer_name": name})
+        folder = registry.save(model, tmp_path / "saved")
+        (folder / "vocab.txt").write_text("[PAD]")
+        with pytest.warns(UserWarning, match=r"saved holds vocab\.txt, which tiny does not bring.* another model's"):
+            registry.save(model, folder)
+        registry.save(registry.create("tiny", False), folder)  # no tokenizer of transformers
+
     def test_the_same_ids_when_what_it_was_made_from_is_gone(self, registry, tmp_path):
         transformers = pytest.importorskip("transformers")
         from tokenizers import Tokenizer, models, pre_tokenizers
