@@ -43,10 +43,9 @@ class Tokenizer(ABC):
         Raises:
             InputError: not texts, no length, or ids that the model has no embeddings for.
         """
-        said: object = self.context_length if context_length is None else context_length
-        length = _whole(said)
-        if length is None or length < 1:
-            raise InputError(f"context_length={said!r}: expected a positive number of tokens. Nothing was tokenised.")
+        length = self.context_length if context_length is None else context_length
+        if type(length) is not int or length < 1:
+            length = _checked_length(length)
         ids = self._tokenise([texts] if isinstance(texts, str) else _as_list(texts), length)
         # Here, on the CPU, the check is cheap; on an accelerator a wrong id ends the process or reads foreign memory.
         if self.id_limit is not None and self.vocab_size > self.id_limit and ids.numel():
@@ -143,6 +142,13 @@ def missing_library(error: ImportError, need: str, extra: str) -> BuildError:
         f"{need}, and {error.name} is not installed. No tokenizer was made. Install it: "
         f"pip install 'registry_core[{extra}]'."
     )
+
+
+def _checked_length(length: object) -> int:
+    whole = _whole(length)
+    if whole is None or whole < 1:
+        raise InputError(f"context_length={length!r}: expected a positive number of tokens. Nothing was tokenised.")
+    return whole
 
 
 def _as_list(texts: object) -> list[str]:

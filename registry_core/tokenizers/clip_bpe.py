@@ -87,16 +87,15 @@ class ClipTokenizer(Tokenizer):
             rows = [self._row(text, size) for text in texts]
         else:
             reduced = self._reduce(texts, self.encode, length - 2)
-            rows = [self._ended(self._start + packed(ids), size) for ids in reduced]
+            begun = [(self._start + packed(ids))[: size - ID_SIZE] for ids in reduced]
+            rows = [(row + self._end).ljust(size, b"\0") for row in begun]
         return stacked(rows, length)
 
     def _row(self, text: str, size: int) -> bytes:
         """Start, as many ids of a text as fit, end, and zeros."""
         words = self._cut(self._clean(text))
         del words[size // ID_SIZE :]  # no word has less than one id
-        return self._ended(self._start + b"".join(map(self._ids_of, words)), size)
-
-    def _ended(self, row: bytes, size: int) -> bytes:
+        row = self._start + b"".join(map(self._ids_of, words))
         return (row[: size - ID_SIZE] + self._end).ljust(size, b"\0")
 
     def encode(self, text: str) -> list[int]:

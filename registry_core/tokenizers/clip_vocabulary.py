@@ -22,13 +22,12 @@ from registry_core.tokenizers.base import missing_library, packed
 
 START, END = "<start_of_text>", "<end_of_text>"
 WORD_END = "</w>"
-_ENDINGS = "'s|'t|'re|'ve|'m|'ll|'d"
 # Letters and digits are those of the `regex` library's Unicode tables, as for the published models. It ignores case by
 # Unicode's rules too: 's also finds an apostrophe and a long s.
-_WORDS = r"(?i){special}|" + _ENDINGS + r"|[\p{{L}}]+|[\p{{N}}]|[^\s\p{{L}}\p{{N}}]+"
+_WORDS = r"(?i){special}|'s|'t|'re|'ve|'m|'ll|'d|[\p{{L}}]+|[\p{{N}}]|[^\s\p{{L}}\p{{N}}]+"
 # The same for ASCII, which the standard library searches several times as fast if letters come first and classes need
 # not ignore case. White space is what `str.split` takes for it.
-_ASCII_WORDS = r"[a-zA-Z]+|[0-9]|(?i:{special}|" + _ENDINGS + r")|[^\t-\r\x1c-\x20a-zA-Z0-9]+"
+_ASCII_WORDS = r"[a-zA-Z]+|[0-9]|'(?i:s|t|re|ve|m|ll|d)|(?i:{special})|[^\t-\r\x1c-\x20a-zA-Z0-9]+"
 KEPT_WORDS = 1 << 16
 LONGEST_KEPT = 64  # characters
 
@@ -50,22 +49,14 @@ class Vocabulary:
         self.words = Words(self.special)
         any_special = "|".join(map(regex.escape, special))
         self._find = regex.compile(_WORDS.format(special=any_special)).findall
+        self._ascii_words: Callable[[str], list[str]] = self._unicode_words
         # A special token may begin as a word does, and goes before it; or have letters whose other case is ASCII.
-        self._is_usual = any_special.isascii() and not any(token[0].isalnum() for token in special)
-        self._find_ascii = re.compile(_ASCII_WORDS.format(special=any_special), re.ASCII).findall
+        if any_special.isascii() and not any(token[0].isalnum() or token[0] == "'" for token in special):
+            self._ascii_words = re.compile(_ASCII_WORDS.format(special=any_special), re.ASCII).findall
 
     def cut(self, text: str) -> list[str]:
         """The words of a cleaned text."""
-        if not (self._is_usual and text.isascii()):
-            return self._unicode_words(text)
-        # Letters, spaces and perhaps a mark at the end are most captions, and to split takes a third of a search.
-        if not text.replace(" ", "")[:-1].isalpha():
-            return self._find_ascii(text)
-        words = text.split()
-        last = words[-1]
-        if not last.isalpha():
-            words[-1:] = filter(None, (last[:-1], last[-1]))
-        return words
+        return self._ascii_words(text) if text.isascii() else self._unicode_words(text)
 
     def _unicode_words(self, text: str) -> list[str]:
         words: list[str] = self._find(" ".join(text.split()))
