@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from registry_core.errors import InputError
 
@@ -25,6 +26,40 @@ class PictureAspects:
 
     features: Callable[[Tensor], Mapping[str, Tensor]]
     labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Classified:
+    """What one picture shows.
+
+    Attributes:
+        picture: as it was given.
+        probabilities: aspect -> label -> probability, labels in the order in which they were given.
+        error: why there are no probabilities; empty where there are.
+    """
+
+    picture: Any
+    probabilities: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    error: str = ""
+
+    @property
+    def best(self) -> dict[str, str]:
+        """Aspect -> its most probable label."""
+        return {aspect: max(found, key=found.__getitem__) for aspect, found in self.probabilities.items()}
+
+    def top(self, most: int | None = None) -> dict[str, dict[str, float]]:
+        """Aspect -> label -> probability, the most probable first; `most` of each, or all."""
+        return {
+            aspect: dict(sorted(found.items(), key=lambda pair: -pair[1])[:most])
+            for aspect, found in self.probabilities.items()
+        }
+
+    @classmethod
+    def of(cls, picture: object, probabilities: Mapping[str, Mapping[str, float]]) -> Classified:
+        """The result, which has an error instead where the probabilities are no numbers."""
+        if all(math.isfinite(value) for found in probabilities.values() for value in found.values()):
+            return cls(picture, probabilities)
+        return cls(picture, error="the model's features of it are not finite numbers; try precision='fp32'")
 
 
 def fault_of(answer: object) -> str | None:

@@ -6,16 +6,15 @@ https://arxiv.org/abs/2303.15343.
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from registry_core.aspects import CONTENT, labels_by_aspect
+from registry_core.aspects import CONTENT, Classified, labels_by_aspect
 from registry_core.errors import BuildError, InputError, PluginError, RegistryError, listing
 from registry_core.picture_files import read_picture
 from registry_core.zero_shot import Template, build_zero_shot_classifier, device_of
@@ -30,33 +29,6 @@ if TYPE_CHECKING:
 
 DEFAULT_TEMPLATES = ("a photo of a {}.",)
 _AS_IT_IS = ("{}",)
-
-
-@dataclass(frozen=True, slots=True)
-class Classified:
-    """What one picture shows.
-
-    Attributes:
-        picture: as it was given.
-        probabilities: aspect -> label -> probability, labels in the order in which they were given.
-        error: why there are no probabilities; empty where there are.
-    """
-
-    picture: Any
-    probabilities: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    error: str = ""
-
-    @property
-    def best(self) -> dict[str, str]:
-        """Aspect -> its most probable label."""
-        return {aspect: max(found, key=found.__getitem__) for aspect, found in self.probabilities.items()}
-
-    def top(self, most: int | None = None) -> dict[str, dict[str, float]]:
-        """Aspect -> label -> probability, the most probable first; `most` of each, or all."""
-        return {
-            aspect: dict(sorted(found.items(), key=lambda pair: -pair[1])[:most])
-            for aspect, found in self.probabilities.items()
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +137,9 @@ class Classifier:
         tensors = [tensor for _, tensor in batch if not isinstance(tensor, str)]
         found = iter(self._probabilities(tensors) if tensors else ())
         for picture, tensor in batch:
-            result = Classified(picture, error=tensor) if isinstance(tensor, str) else _result(picture, next(found))
+            result = (
+                Classified(picture, error=tensor) if isinstance(tensor, str) else Classified.of(picture, next(found))
+            )
             if strict and result.error:
                 raise InputError(
                     f"{_name(picture)} cannot be classified: {result.error}. Pictures after it were not classified "
@@ -265,12 +239,6 @@ def _logit_parameters(model: nn.Module) -> tuple[Tensor, Tensor | None]:
             "probabilities are not known. Nothing was classified. Its plugin must keep it on the model."
         )
     return scale.detach().float().exp(), None if bias is None else bias.detach().float()
-
-
-def _result(picture: Picture, found: Mapping[str, Mapping[str, float]]) -> Classified:
-    if all(math.isfinite(value) for table in found.values() for value in table.values()):
-        return Classified(picture, found)
-    return Classified(picture, error="the model's features of it are not finite numbers; try precision='fp32'")
 
 
 def _each(pictures: Iterable[Picture] | Picture) -> Iterator[Picture]:

@@ -10,9 +10,9 @@ import sys
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from registry_core.aspects import CONTENT
+from registry_core.aspects import CONTENT, Classified
 from registry_core.cli.command import Adder, Answer
 from registry_core.cli.model_options import add_creation_options, add_weights_options, creation
 from registry_core.errors import InputError, OverrideError
@@ -20,9 +20,6 @@ from registry_core.factory import Registry
 from registry_core.picture_files import PictureFiles, find_pictures
 from registry_core.render import columns
 from registry_core.tags import find_weights
-
-if TYPE_CHECKING:
-    from registry_core.classify import Classified
 
 _SHOWN = 5  # labels of an aspect in the table
 _FEW = 8  # pictures that need no progress bar
@@ -112,8 +109,6 @@ def _table(rows: list[dict[str, Any]]) -> str:
 
 def _merged(files: PictureFiles, results: Iterator[Classified]) -> Iterator[Classified]:
     """The results in the order of the paths, with what failed before in its place."""
-    from registry_core.classify import Classified
-
     for path in files.paths:
         yield Classified(path, error=files.problems[path]) if path in files.problems else next(results)
 
