@@ -57,6 +57,5 @@ def folder_of(argument: str, given: object) -> Path | None:
 
 
 def _refusal(argument: str, given: object, expected: str) -> OverrideError:
-    return OverrideError(
-        f"{argument}={given!r:.60}: expected {expected}, got {type(given).__name__}. Nothing was done; correct it."
-    )
+    got = "an empty text" if isinstance(given, str) else type(given).__name__
+    return OverrideError(f"{argument}={given!r:.60}: expected {expected}, got {got}. Nothing was done; correct it.")

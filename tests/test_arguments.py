@@ -18,7 +18,7 @@ class TestPathOf:
         monkeypatch.setenv("USERPROFILE", "/home/somebody")
         assert path_of("to", "~/a") == path_of("to", Path("~/a")) == Path("/home/somebody/a")
 
-    @pytest.mark.parametrize("given", [None, 5, True, b"bytes", ["a"], {}, ""])
+    @pytest.mark.parametrize("given", [None, 5, True, b"bytes", ["a"], {}])
     def test_anything_else_is_refused_by_the_arguments_name(self, given):
         with pytest.raises(OverrideError) as caught:
             path_of("to", given)
@@ -36,6 +36,12 @@ class TestPathOf:
             path_of("to", given)
         said = f"to={given!r} is no path that this system knows: {reason}. Nothing was done; correct it."
         assert str(caught.value) == said
+
+    def test_an_empty_text_is_no_path(self):
+        with pytest.raises(
+            OverrideError, match=r"^to='': expected a path, as text or as pathlib\.Path, got an empty text"
+        ):
+            path_of("to", "")
 
     def test_a_long_value_is_shortened(self):
         with pytest.raises(OverrideError, match=r"to=\[0, 1, 2.{20,60}: expected"):
