@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from registry_core.aspects import CONTENT, Classified, labels_by_aspect
 from registry_core.errors import BuildError, InputError, PluginError, RegistryError, listing
+from registry_core.evaluation import evaluating
 from registry_core.picture_files import read_picture
 from registry_core.zero_shot import Template, build_zero_shot_classifier, device_of
 
@@ -210,15 +211,9 @@ class Classifier:
 
         from registry_core.precision import autocast
 
-        in_training = [module for module in self._model.modules() if module.training]
-        for module in in_training:
-            module.training = False
-        try:
-            with torch.inference_mode(), autocast(self._precision, device_of(self._model).type):
-                yield
-        finally:
-            for module in in_training:
-                module.training = True
+        mixed = autocast(self._precision, device_of(self._model).type)
+        with evaluating(self._model), torch.inference_mode(), mixed:
+            yield
 
 
 def _content_of(model: nn.Module) -> Callable[[Tensor], Mapping[str, Tensor]]:

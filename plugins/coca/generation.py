@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from registry_core import InputError
+from registry_core.evaluation import evaluating
 
 from .beam_search import BeamSearch
 from .next_token import NextToken
@@ -28,20 +29,14 @@ def generate(
         InputError: pictures, beginnings or generator that do not fit.
     """
     _check_generator(generator, image.device)
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        with torch.no_grad():
-            image_tokens = model.image_outputs(image)[1]
-            ids = _beginnings(text, image_tokens, options)
-            step = NextToken(model, image_tokens, options.window)
-            if options.generation_type == "beam_search":
-                ids = BeamSearch(step, options, ids.shape[0]).run(ids)
-            else:
-                ids = _sample(step, ids, options, generator)
-    finally:
-        for module in training:  # one by one: parts may be in evaluation while the whole trains
-            module.training = True
+    with evaluating(model), torch.no_grad():
+        image_tokens = model.image_outputs(image)[1]
+        ids = _beginnings(text, image_tokens, options)
+        step = NextToken(model, image_tokens, options.window)
+        if options.generation_type == "beam_search":
+            ids = BeamSearch(step, options, ids.shape[0]).run(ids)
+        else:
+            ids = _sample(step, ids, options, generator)
     if options.fixed_output_length:
         ids = F.pad(ids, (0, options.seq_len - ids.shape[1]), value=options.pad)
     return ids[0] if text is not None and text.ndim == 1 and ids.shape[0] == 1 else ids
