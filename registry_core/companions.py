@@ -205,12 +205,9 @@ class Companions:
             RegistryError: `create` did not make the model.
             BuildError: it is an empty shell, was given other shapes after it was created, or the folder cannot be made.
         """
-        from registry_core.checkpoint.card import model_card
-        from registry_core.checkpoint.save import refuse_changed, save_model
+        from registry_core.checkpoint.save import save_model
 
-        report = self.report(model)
-        refuse_changed(model, report, self.services)
-        return save_model(model, report, path_of("folder", folder), model_card(self.services, model, report))
+        return save_model(self.services, model, self.report(model), path_of("folder", folder))
 
     def push(
         self,

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from registry_core.arguments import text_of
-from registry_core.checkpoint.card import CARD_FILENAME, is_ours, model_card
-from registry_core.checkpoint.save import refuse_changed, save_model
+from registry_core.checkpoint.card import CARD_FILENAME, is_ours
+from registry_core.checkpoint.save import save_model
 from registry_core.errors import BuildError, FetchError, OfflineError, OverrideError
 from registry_core.fetch.settings import Settings
 from registry_core.safe_names import is_repository, is_revision
@@ -85,7 +85,6 @@ def push_model(services: Services, model: nn.Module, report: LoadReport, push: P
         FetchError: the hub refuses, or cannot be reached.
     """
     push, settings = push.checked(), Settings.load()
-    refuse_changed(model, report, services)
     if settings.offline:
         raise OfflineError(
             f"{report.name} was not pushed to {push.repo}: {settings.offline} forbids the network. Nothing was sent. "
@@ -95,7 +94,7 @@ def push_model(services: Services, model: nn.Module, report: LoadReport, push: P
     api = _api(settings, push.token)
     with tempfile.TemporaryDirectory(prefix="registry_core-") as temporary:
         folder = Path(temporary, "model")
-        save_model(model, report, folder, model_card(services, model, report, push.repo))
+        save_model(services, model, report, folder, push.repo)
         return _commit(api, push, report.name, folder)
 
 

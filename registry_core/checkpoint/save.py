@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry_core.checkpoint.card import CARD_FILENAME, may_replace
+from registry_core.checkpoint.card import CARD_FILENAME, may_replace, model_card
 from registry_core.errors import BuildError
 from registry_core.weights import LocalFile
 
@@ -32,18 +32,21 @@ TOKENIZER_FILENAMES = (
 )  # fmt: skip
 
 
-def save_model(model: nn.Module, report: LoadReport, folder: Path, card: str) -> Path:
+def save_model(services: Services, model: nn.Module, report: LoadReport, folder: Path, repo: str = "") -> Path:
     """Write the files, each complete or not there, the config last. Returns the folder.
 
     Args:
-        model: not an empty shell.
+        services: of the registry that created the model.
+        model: not an empty shell, and as it was created but for its values.
         report: of the model.
         folder: made if need be.
-        card: the text of the README.md; one that a person wrote or changed stays.
+        repo: that the files are for, for the card; a card that a person wrote or changed stays.
 
     Raises:
-        BuildError: the model is an empty shell, or the folder cannot be made or written.
+        BuildError: the model is an empty shell or was given other shapes, or the folder cannot be made or written.
     """
+    _refuse_changed(model, report, services)
+    card = model_card(services, model, report, repo)
     tensors = distinct_tensors(model, report.name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -55,7 +58,6 @@ def save_model(model: nn.Module, report: LoadReport, folder: Path, card: str) ->
             f"{report.name} was not saved: {folder / blocked} is a folder, and a file of that name is to be written. "
             "Nothing was changed. Move it away, or save elsewhere."
         )
-    _warn_of_other_tokenizers(report, folder)
     from safetensors import SafetensorError
 
     try:
@@ -68,7 +70,7 @@ def save_model(model: nn.Module, report: LoadReport, folder: Path, card: str) ->
     return folder
 
 
-def refuse_changed(model: nn.Module, report: LoadReport, services: Services) -> None:
+def _refuse_changed(model: nn.Module, report: LoadReport, services: Services) -> None:
     """Refuse a model whose config would not make it again.
 
     Raises:
@@ -89,10 +91,12 @@ def refuse_changed(model: nn.Module, report: LoadReport, services: Services) -> 
 def _write(tensors: dict[str, torch.Tensor], report: LoadReport, folder: Path, card: str) -> None:
     from safetensors.torch import save_file
 
+    tokenizer = _tokenizer_files(report)
+    _warn_of_other_tokenizers(report, folder, {path.name for path in tokenizer})
     with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as temporary:
         new = Path(temporary)
         save_file(tensors, new / WEIGHTS_FILENAME, metadata={"format": "pt"})
-        for path in _tokenizer_files(report):
+        for path in tokenizer:
             shutil.copyfile(path, new / path.name)
         if may_replace(folder / CARD_FILENAME):
             (new / CARD_FILENAME).write_text(card, encoding="utf-8", newline="\n")
@@ -148,17 +152,16 @@ def _tokenizer_files(report: LoadReport) -> list[Path]:
     return next(filter(None, held), [])
 
 
-def _warn_of_other_tokenizers(report: LoadReport, folder: Path) -> None:
+def _warn_of_other_tokenizers(report: LoadReport, folder: Path, own: set[str]) -> None:
     """Tell of files in the folder that would be the model's tokenizer there, and that it does not bring itself."""
     name = report.config.text_cfg.hf_tokenizer_name
-    own = {path.name for path in _tokenizer_files(report)}
     others = [other for other in TOKENIZER_FILENAMES if other not in own and os.path.isfile(folder / other)]  # noqa: PTH113
     if name is not None and others:
         warnings.warn(
             f"{folder} holds {', '.join(others)}, which {report.name} does not bring. local-dir:{folder} takes them "
             f"for its tokenizer, instead of {name!r}. Remove them if they are another model's.",
             UserWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
 
 
