@@ -82,8 +82,8 @@ class Entry:
 
 def cache_folder(given: str | os.PathLike[str] | None = None) -> Path:
     """The argument, else REGISTRY_CORE_CACHE, else the system's folder for caches. Nothing is created."""
-    chosen = given or os.environ.get(ENVIRONMENT)
-    return path_of("cache_dir", chosen) if chosen else user_cache_path("registry_core")
+    said, chosen = ("cache_dir", given) if given else (ENVIRONMENT, os.environ.get(ENVIRONMENT))
+    return path_of(said, chosen) if chosen else user_cache_path("registry_core")
 
 
 def record_of(path: Path) -> Record | None:

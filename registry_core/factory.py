@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from registry_core.arguments import folder_of, path_of, text_of
 from registry_core.cache import cache_folder
-from registry_core.checkpoint.index import Conversion
+from registry_core.checkpoint.index import is_left
 from registry_core.companions import Companions, PathLike
 from registry_core.config import ModelConfig, RawConfig
 from registry_core.errors import OverrideError, RandomWeightsWarning, listing
@@ -89,18 +89,19 @@ class Registry(Companions):
             CheckpointError: the file is no checkpoint, unsafe, or another model's.
             PluginError: a plugin failed.
         """
-        resolved = self.services.resolve(name, folder_of("cache_dir", cache_dir))
+        cache = folder_of("cache_dir", cache_dir)
+        resolved = self.services.resolve(name, cache)
         if pretrained is None and str(device) == "meta":  # an empty shell holds no weights, its name's own neither
             pretrained = False
         found = find_weights(self.services.lookup, resolved, pretrained, weights_of)
         towers = tower_files(image=image_weights, text=text_weights)
         settled = settle(resolved.config, found.weights if found else None, overrides, self._claimed)
         resolved = replace(resolved, owner=self.services.lookup.owner(settled.config))  # an override may change it
-        self._refuse_offline(resolved, found, cache_dir)
+        self._refuse_offline(resolved, found, cache)
         from registry_core.assembly import Order, assemble  # torch: a wrong name or tag need not wait for it
 
         order = Order(resolved, settled, found, str(device), precision, tower, strict, mmap, towers).checked()
-        fetched = None if found is None else self._fetch(resolved, found.weights, cache_dir)
+        fetched = None if found is None else self._fetch(resolved, found.weights, cache)
         notes = findings(self.services.lookup, resolved, found, pretrained)
         model = assemble(self, order, fetched)
         report = self.report(model)
@@ -168,7 +169,8 @@ class Registry(Companions):
         Raises:
             UnknownModelError, UnknownWeightsError, FetchError: as for `create`.
         """
-        cache, carried = folder_of("cache_dir", cache_dir), None if to is None else path_of("to", to)
+        cache = folder_of("cache_dir", cache_dir)
+        carried = None if to is None else path_of("to", to)
         place = cache if carried is None else carried
         resolved = self.services.resolve(name, place)
         found = find_weights(self.services.lookup, resolved, tag)
@@ -220,14 +222,14 @@ class Registry(Companions):
     def _claimed(self, raw: RawConfig, origin: str) -> ModelConfig:
         return self.services.claim(raw, origin).config
 
-    def _fetch(self, resolved: Resolved, weights: Weights, cache_dir: PathLike | None) -> Fetched:
-        context = FetchContext(cache_folder(cache_dir), asked=_asked(resolved, weights))
+    def _fetch(self, resolved: Resolved, weights: Weights, cache: Path | None) -> Fetched:
+        context = FetchContext(cache_folder(cache), asked=_asked(resolved, weights))
         return self.services.fetch(weights, context=context)
 
-    def _refuse_offline(self, resolved: Resolved, found: FoundWeights | None, cache_dir: PathLike | None) -> None:
+    def _refuse_offline(self, resolved: Resolved, found: FoundWeights | None, cache: Path | None) -> None:
         """Offline, say at once what is not here: a fetch takes no time then, and torch need not be imported for it."""
         if found is not None and Settings.load().offline:
-            self._fetch(resolved, found.weights, cache_dir)
+            self._fetch(resolved, found.weights, cache)
 
 
 def _asked(resolved: Resolved, weights: Weights) -> str:
@@ -236,9 +238,9 @@ def _asked(resolved: Resolved, weights: Weights) -> str:
 
 def _warn_of_random_weights(model: nn.Module, report: LoadReport) -> None:
     """Warn if a parameter was written by no file and no owner; of single numbers the config states the value."""
-    promised, loaded = Conversion({}, tuple(report.left_to_owner)), set(report.loaded)
+    loaded = set(report.loaded)
     names = [name for name, parameter in model.named_parameters() if parameter.numel() > 1 and name not in loaded]
-    left = [name for name in names if not promised.leaves(name)]
+    left = [name for name in names if not is_left(name, report.left_to_owner)]
     if not left:
         return
     where = f" in {listing(left, 3)}" if report.tower_files else ""

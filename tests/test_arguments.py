@@ -67,6 +67,12 @@ class TestTextOf:
             text_of("name", 5)
 
 
+def test_a_wrong_folder_of_the_environment_is_named_by_its_variable(registry, monkeypatch):
+    monkeypatch.setenv("REGISTRY_CORE_CACHE", "~nobody-of-that-name/cache")
+    with pytest.raises(OverrideError, match=r"^REGISTRY_CORE_CACHE='~nobody-of-that-name/cache' is no path"):
+        registry.explain("ViT-B-32", "openai")
+
+
 WRONG = {
     "cache_dir of create": ("cache_dir=5", lambda registry, _: registry.create("tiny", False, cache_dir=5)),
     "image_weights": ("image_weights=5", lambda registry, _: registry.create("tiny", False, image_weights=5)),

@@ -77,7 +77,7 @@ class LocalFolder:
             ConflictError: there are several, none with a usual name.
         """
         try:
-            entries = {entry.name: entry.is_file() for entry in self.path.iterdir()}
+            entries = _entries(self.path)
         except OSError as error:
             raise UnknownWeightsError(_closed(self.name, error)) from error
         held = {name for name, is_file in entries.items() if is_file}
@@ -170,15 +170,20 @@ def _no_folder(name: str, path: Path) -> str:
 
 
 def _no_config(path: Path) -> str:
-    entries = {entry.name: entry.is_file() for entry in path.iterdir()}
+    entries = _entries(path)
     advice = "Write it with registry.save, or name the folder that has it."
     if "config.json" in entries:
         advice = "Its config.json is another library's, such as transformers', which is not read here."
     return f"{path} has no {CONFIG_FILENAME}. It holds {_described(entries)}. Nothing was built. {advice}"
 
 
+def _entries(folder: Path) -> dict[str, bool]:
+    """Name -> whether it is a file."""
+    return {entry.name: entry.is_file() for entry in folder.iterdir()}
+
+
 def _described(entries: Mapping[str, bool]) -> str:
-    """What a folder holds; of each name whether it is a file."""
+    """What a folder holds, for messages."""
     return listing([f"{name}{'' if entries[name] else ' (no file)'}" for name in sorted(entries)]) or "nothing"
 
 

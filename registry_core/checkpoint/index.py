@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING, Protocol
@@ -124,4 +124,9 @@ class Conversion:
 
     def leaves(self, name: str) -> bool:
         """Whether a parameter is left to the owner."""
-        return any(name == part or name.startswith(f"{part}.") for part in self.left_to_owner)
+        return is_left(name, self.left_to_owner)
+
+
+def is_left(name: str, parts: Iterable[str]) -> bool:
+    """Whether a parameter is one of those named, or of a module that is."""
+    return any(name == part or name.startswith(f"{part}.") for part in parts)

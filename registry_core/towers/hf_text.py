@@ -139,8 +139,9 @@ class HFTextTower(nn.Module):
             freeze_layer_norm: whether norms are frozen as well.
         """
         frozen: list[nn.Module] = [self.transformer]
-        if number_of_groups(unlocked_layers):
-            frozen = self._layers()[: -number_of_groups(unlocked_layers)]
+        unlocked = number_of_groups(unlocked_layers)
+        if unlocked:
+            frozen = self._layers()[:-unlocked]
         for module in frozen:
             for name, parameter in module.named_parameters():
                 parameter.requires_grad = not freeze_layer_norm and "LayerNorm" in name.split(".")

@@ -172,9 +172,10 @@ class TimmTower(nn.Module):
         from timm.utils.model import freeze_batch_norm_2d
 
         frozen = {name for name, _ in self.trunk.named_parameters()}
-        if number_of_groups(unlocked_groups):
+        unlocked = number_of_groups(unlocked_groups)
+        if unlocked:
             groups = group_parameters(self.trunk, self.trunk.group_matcher())
-            last = max(groups) - number_of_groups(unlocked_groups)
+            last = max(groups) - unlocked
             frozen = {name for group, names in groups.items() if group <= last for name in names}
         for name in frozen:
             self.trunk.get_parameter(name).requires_grad = False
