@@ -1,9 +1,9 @@
-"""How fast, and in how much memory, a ViT-B-32 of 605 MB is created from a file.
+"""Measure the time and the memory of creating a ViT-B-32 of 605 MB from a file.
 
     python benchmarks/creation.py [--rounds 7] [--json FILE] [--folder FOLDER]
 
-Writes random weights into a temporary folder, and measures beside ours: open_clip, transformers, and what no loader can
-beat, a bare read of the file. All files are in the page cache: the disk is not what is compared.
+It writes random weights into a temporary folder. It measures registry_core, open_clip, transformers, and a bare read of
+the file, which no loader can beat. All files are in the page cache, so that the disk is not part of the comparison.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from measure import Runs, cache_file, interleaved, median, process_peak, process
 MODEL = "ViT-B-32"
 MEGABYTE = 1e6
 KINDS = ("pt", "safetensors")
-TOLERATED = 0.05  # by which the peak of a bare read may differ from the file's size
+TOLERATED = 0.05  # difference between the peak of a bare read and the file's size, as a share of the size
 
 
 @dataclass(frozen=True)
 class Files:
-    """The same random weights, as each loader wants them."""
+    """The same random weights, in the format that each loader reads."""
 
     pt: Path
     safetensors: Path
     transformers: Path | None
 
     def of(self, kind: str) -> Path:
-        """The checkpoint of a kind."""
+        """Return the checkpoint of a kind."""
         return self.pt if kind == "pt" else self.safetensors
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A ratio, and what it should be."""
+    """A ratio and its target."""
 
     what: str
     figure: str
@@ -77,7 +77,7 @@ def has(package: str) -> bool:
 
 
 def creators(files: Files) -> dict[str, Callable[[], object]]:
-    """Name -> makes a model in this process, or reads its bytes."""
+    """Return name -> a function that creates a model in this process, or reads its bytes."""
     from registry_core import registry
 
     found: dict[str, Callable[[], object]] = {}
@@ -98,7 +98,7 @@ def creators(files: Files) -> dict[str, Callable[[], object]]:
 
 
 def programs(path: Path) -> dict[str, str]:
-    """Name -> a program that ends with the model, or the bytes, in memory."""
+    """Return name -> a program that ends with the model, or the bytes, in memory."""
     found = {
         "registry_core": (
             f"import torch\nfrom registry_core import registry\nm = registry.create({MODEL!r}, {str(path)!r})"
@@ -122,7 +122,7 @@ def measure_processes(files: Files, rounds: int) -> Runs:
 
 
 def measure_memory(files: Files, rounds: int) -> Runs:
-    """Peaks over that of a process that only imports torch, as shares of the checkpoint."""
+    """Return the peaks minus that of a process that only imports torch, as shares of the checkpoint's size."""
     kinds = {"import torch": process_peak("import torch")}
     for kind in KINDS:
         for name, code in programs(files.of(kind)).items():
@@ -138,15 +138,15 @@ def measure_memory(files: Files, rounds: int) -> Runs:
 
 
 def check_memory(shares: Runs) -> None:
-    """A bare read holds the whole file: a peak that does not show it shows nothing of the others either."""
+    """Check the measurement: a bare read holds the whole file, so its peak must be about the file's size."""
     for kind in KINDS:
         share = median(shares[f"bare read, {kind}"])
         if abs(share - 1) > TOLERATED:
-            raise RuntimeError(f"a bare read of the {kind} file peaked at {share:.3f} of its size, expected about 1")
+            raise RuntimeError(f"A bare read of the {kind} file peaked at {share:.3f} of its size, expected about 1.")
 
 
 def judge(creation: Runs, processes: Runs, memory: Runs) -> list[Finding]:
-    """Each ratio beside its target; rows of an absent library say so."""
+    """Return each ratio with its target. The rows of a library that is absent say so."""
     findings = []
     for kind in KINDS:
         ours, mapped = median(creation[f"registry_core, {kind}"]), median(creation[f"registry_core mmap, {kind}"])
@@ -206,15 +206,15 @@ def machine() -> str:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7, help="figures of each kind (default 7)")
-    parser.add_argument("--json", type=Path, help="write every figure there too")
-    parser.add_argument("--folder", type=Path, help="where the 1.8 GB of files go for the time (default: the system's)")
+    parser.add_argument("--rounds", type=int, default=7, help="number of measurements of each kind (default 7)")
+    parser.add_argument("--json", type=Path, help="also write all figures to this file")
+    parser.add_argument("--folder", type=Path, help="folder for 1.8 GB of temporary files (default: the system's)")
     return parser.parse_args()
 
 
 def main() -> None:
     arguments = parse_arguments()
-    # open_clip and transformers warn and log about themselves at every creation.
+    # open_clip and transformers emit warnings and log records whenever they create a model.
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     os.environ["HF_HUB_OFFLINE"] = os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"

@@ -1,4 +1,4 @@
-"""Measures runs fairly: interleaved, after a warm-up, in processes of their own where that is the question."""
+"""Fair measurements: interleaved runs after a warm-up, and separate processes where a whole process is measured."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 
 Runs = dict[str, list[float]]
 
-# Linux hands ru_maxrss on to a child: it would be at least what this process, full of models, ever held.
-# VmHWM starts anew.
+# On Linux a child inherits ru_maxrss: it would be at least the peak of this process, which holds models. VmHWM starts
+# at zero in the child.
 _PRINT_PEAK = """
 import resource, sys
 if sys.platform == "linux":
@@ -24,11 +24,11 @@ else:  # macOS counts bytes
 
 
 def interleaved(kinds: Mapping[str, Callable[[], float]], rounds: int) -> Runs:
-    """Figures of each kind of run, taken in turn (A B C A B C ...), so that a slow minute slows all of them.
+    """Measure each kind of run in turn (A B C A B C ...), so that a slow minute of the machine slows all of them.
 
     Args:
-        kinds: name -> one run, which returns its figure.
-        rounds: how many figures of each; a first round of all is thrown away.
+        kinds: Name -> one run, which returns its figure.
+        rounds: Number of figures of each kind. One more round comes first and is dropped.
     """
     figures: Runs = {name: [] for name in kinds}
     for number in range(rounds + 1):
@@ -40,7 +40,7 @@ def interleaved(kinds: Mapping[str, Callable[[], float]], rounds: int) -> Runs:
 
 
 def seconds(action: Callable[[], object]) -> Callable[[], float]:
-    """One run of `action` in this process, timed; what it made is gone before the next run."""
+    """Return a function that times one run of `action` in this process. The result is freed before the next run."""
 
     def run() -> float:
         gc.collect()
@@ -54,7 +54,7 @@ def seconds(action: Callable[[], object]) -> Callable[[], float]:
 
 
 def process_seconds(code: str) -> Callable[[], float]:
-    """One run of a whole Python process, from start to exit."""
+    """Return a function that times a whole Python process, from start to exit."""
 
     def run() -> float:
         start = time.perf_counter()
@@ -65,7 +65,7 @@ def process_seconds(code: str) -> Callable[[], float]:
 
 
 def process_peak(code: str) -> Callable[[], float]:
-    """The largest memory, in bytes, that a Python process ever held at once."""
+    """Return a function that measures the peak memory of a Python process, in bytes."""
 
     def run() -> float:
         return int(_child(f"{code}\n{_PRINT_PEAK}").split()[-1])
@@ -74,12 +74,12 @@ def process_peak(code: str) -> Callable[[], float]:
 
 
 def median(figures: list[float]) -> float:
-    """The middle figure."""
+    """Return the median."""
     return statistics.median(figures)
 
 
 def cache_file(path: Path) -> None:
-    """Read a file once, so that no run pays for the disk."""
+    """Read a file once, so that it is in the page cache and no run waits for the disk."""
     with path.open("rb") as file:
         while file.read(1 << 24):
             pass
@@ -88,5 +88,5 @@ def cache_file(path: Path) -> None:
 def _child(code: str) -> str:
     finished = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False)
     if finished.returncode:
-        raise RuntimeError(f"a measured process failed:\n{code}\n{finished.stderr}")
+        raise RuntimeError(f"A measured process failed:\n{code}\n{finished.stderr}")
     return finished.stdout

@@ -1,6 +1,7 @@
-"""Captions of many kinds, made up: the same ones for the same random numbers.
+"""Generated captions of many kinds. The same random numbers give the same captions.
 
-The words of each language are stems with endings, so that new ones keep coming. No text is taken from anywhere.
+The words of each language are stems with endings, so that most captions contain new words. No text is copied from a
+source.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-import ftfy.bad_codecs  # the encodings by which ftfy explains texts that were decoded wrongly
+import ftfy.bad_codecs  # the encodings that ftfy knows for wrongly decoded texts
 
 ftfy.bad_codecs.ok()
 
@@ -25,12 +26,12 @@ CONTROLS = ["\x00", "\x07", "\x1b[31m", "\x1b[0m", "\x7f", "\ufeff", "\t", "\n",
 
 
 def common(r: Random) -> str:
-    """Words that every captioner uses, in a new sentence."""
+    """A sentence of common words."""
     return sentence(r, lambda: r.choice(COMMON))
 
 
 def made_up(r: Random) -> str:
-    """Words that nobody uses."""
+    """A sentence of words that do not exist."""
     return sentence(r, lambda: "".join(syllable(r) for _ in range(r.choice([1, 2, 2, 3, 3]))))
 
 
@@ -40,12 +41,12 @@ def syllable(r: Random) -> str:
 
 
 def letters(r: Random) -> str:
-    """Letters at random: as many merges as there can be."""
+    """A sentence of random letters, which need the most merges."""
     return sentence(r, lambda: "".join(r.choices("abcdefghijklmnopqrstuvwxyz", k=r.randint(3, 12))))
 
 
 def mixed(r: Random) -> str:
-    """Mostly common words, and one in five that is made up, a name or a number."""
+    """Mostly common words. One in five is made up, a name or a number."""
     return sentence(
         r,
         lambda: (
@@ -57,12 +58,12 @@ def mixed(r: Random) -> str:
 
 
 def marked(r: Random) -> str:
-    """Common words with marks in them and around them."""
+    """Common words with punctuation in them and around them."""
     return sentence(r, lambda: r.choice(MARKED).format(r.choice(COMMON), r.choice(COMMON)))
 
 
 def figures(r: Random) -> str:
-    """Every other word a size, a price, a year or the like."""
+    """Common words. Every other one is a size, a price, a year or the like."""
     return sentence(
         r,
         lambda: r.choice(COMMON) if r.random() < 0.5 else r.choice(FIGURES).format(r.randrange(99), r.randrange(3000)),  # noqa: PLR2004
@@ -70,7 +71,7 @@ def figures(r: Random) -> str:
 
 
 def language(name: str) -> Callable[[Random], str]:
-    """Sentences of a language's stems, endings and small words."""
+    """Return a function that makes sentences of a language's stems, endings and small words."""
     stems, endings, small = (WORDS["languages"][name][part].split() for part in ("stems", "endings", "small"))
     return lambda r: sentence(
         r,
@@ -87,7 +88,7 @@ def chinese(r: Random) -> str:
 
 
 def emoji(r: Random) -> str:
-    """A caption with pictures in it."""
+    """A caption with emoji."""
     words = common(r).split()
     for _ in range(r.randint(1, 4)):
         words.insert(r.randint(0, len(words)), r.choice(EMOJI))
@@ -95,7 +96,7 @@ def emoji(r: Random) -> str:
 
 
 def entities(r: Random) -> str:
-    """A caption with HTML entities, some of them of entities."""
+    """A caption with HTML entities, some of them escaped twice."""
     words = mixed(r).split()
     for _ in range(r.randint(1, 4)):
         entity = r.choice(
@@ -106,7 +107,7 @@ def entities(r: Random) -> str:
 
 
 def controls(r: Random) -> str:
-    """A caption with what no caption should have."""
+    """A caption with control characters."""
     words = mixed(r).split()
     for _ in range(r.randint(1, 3)):
         words.insert(r.randint(0, len(words)), r.choice(CONTROLS))
@@ -114,18 +115,18 @@ def controls(r: Random) -> str:
 
 
 def quoted(r: Random) -> str:
-    """A caption with typographic signs beyond ASCII."""
+    """A caption with typographic punctuation outside ASCII."""
     words = mixed(r).split()
     for _ in range(r.randint(1, 3)):
-        place = r.randrange(len(words))
-        words[place] = r.choice(["\u201c{}\u201d", "{}\u2019s", "\u2018{}\u2019", "{} \u2013", "{}\u2026"]).format(
-            words[place]
+        index = r.randrange(len(words))
+        words[index] = r.choice(["\u201c{}\u201d", "{}\u2019s", "\u2018{}\u2019", "{} \u2013", "{}\u2026"]).format(
+            words[index]
         )
     return " ".join(words)
 
 
 def wrongly(make: Callable[[Random], str], *encodings: str) -> Callable[[Random], str]:
-    """Texts written as UTF-8 and read as something else, once for each encoding."""
+    """Return a function that makes texts encoded as UTF-8 and decoded as each encoding in turn."""
 
     def broken(r: Random) -> str:
         text = make(r)
@@ -137,7 +138,7 @@ def wrongly(make: Callable[[Random], str], *encodings: str) -> Callable[[Random]
 
 
 def sentence(r: Random, word: Callable[[], str]) -> str:
-    """Six to sixteen words."""
+    """A sentence of six to sixteen words."""
     text = " ".join(word() for _ in range(r.randint(6, 16)))
     return text[0].upper() + text[1:] + r.choice(["", ".", "!"])
 

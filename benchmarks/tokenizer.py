@@ -1,10 +1,10 @@
-"""Processor time of CLIP's tokenizer on texts that it has not seen, against open_clip's.
+"""Compare the processor time of CLIP's tokenizer with open_clip's, on texts that neither has seen.
 
     python benchmarks/tokenizer.py [--captions 500] [--rounds 7] [--only ascii|others|mojibake]
 
-Both take the same captions in turn, and each round has new ones. What either keeps of words is emptied before each
-run, so a word is known only where it comes twice in a run. One thread on both sides: processor time is wall time.
-The ids are compared in each round. The exit status is 1 where a factor misses its target, or ids differ.
+Both tokenize the same captions in turn, and each round has new captions. The word caches of both are emptied before
+each run, so only a word that occurs twice in a run is cached. Both use one thread, so processor time is wall time. The
+ids are compared in each round. The exit status is 1 if a factor misses its target, or if ids differ.
 """
 
 from __future__ import annotations
@@ -29,10 +29,13 @@ Generator = Callable[[Random], str]
 
 @dataclass(frozen=True)
 class Kind:
-    """Captions of one kind, and how much faster they are to be.
+    """Captions of one kind, and the target for the factor.
 
     Attributes:
-        one_by_one: each caption is a call of its own.
+        name: Name of the kind.
+        make: Makes a caption.
+        target: How many times faster than open_clip's tokenizer ours should be.
+        one_by_one: Tokenize each caption in a separate call.
     """
 
     name: str
@@ -49,7 +52,7 @@ class Pair:
     theirs: SimpleTokenizer = field(default_factory=SimpleTokenizer)
 
     def forget(self) -> None:
-        """Empties what they keep of words."""
+        """Empty the word caches."""
         self.ours._vocabulary.words.forget()  # noqa: SLF001
         self.theirs.cache = {special: special for special in ("<start_of_text>", "<end_of_text>")}
 
@@ -65,17 +68,17 @@ def kinds(only: str | None) -> list[Kind]:
 
 
 def timed(tokenizer: Callable[..., torch.Tensor], kind: Kind, texts: list[str]) -> tuple[float, torch.Tensor]:
-    """Seconds, and the ids."""
+    """Return the seconds and the ids."""
     start = time.process_time()
     ids = [tokenizer(text) for text in texts] if kind.one_by_one else [tokenizer(texts)]
     return time.process_time() - start, torch.cat(ids)
 
 
 def measure(kind: Kind, pair: Pair, captions: int, rounds: int) -> tuple[float, float, float, bool]:
-    """Microseconds a caption of ours and of theirs, the factor, and whether all ids were equal; medians."""
+    """Return medians: microseconds per caption of both, and the factor. Also return whether all ids were equal."""
     ours, theirs, factors, equal = [], [], [], True
     for number in range(rounds + 1):
-        r = Random(f"{kind.name} {number}")  # noqa: S311 - no secret
+        r = Random(f"{kind.name} {number}")  # noqa: S311 - not used for security
         texts = [kind.make(r) for _ in range(captions)]
         pair.forget()
         mine, my_ids = timed(pair.ours, kind, texts)

@@ -1,4 +1,4 @@
 """The plugins that ship with registry_core, installed as `registry_plugins`.
 
-Each folder is one architecture, reached only through its entry point, as a third party's would be.
+Each folder is one plugin. It is loaded only through its entry point, like the plugin of a third party.
 """

@@ -3,24 +3,41 @@
     from registry_core import registry
     model = registry.create("daclip_ViT-B-32", pretrained="weights/daclip_ViT-B-32.pt")
 
-Importing this package imports no torch; creating a model does.
+Importing this package does not import torch; creating a model does.
+
+The rooms, in the order in which a name becomes a model:
+
+    config -> hooks -> resolve -> fetch -> checkpoint -> build -> export
+
+beside them towers, preprocess, tokenizers, losses and zero_shot for a model's parts and use; diagnose explains and
+checks; cli is the command, compat speaks open_clip's names, testing and scaffold are for plugin authors.
 """
 
-from registry_core.aspects import PictureAspects
-from registry_core.checkpoint.index import Conversion, LazyTensor
+import logging
+from typing import Any
+
+from registry_core._version import __version__
+from registry_core.checkpoint import Conversion, LazyTensor, Rule, relayout
 from registry_core.config import (
+    ActivationOptions,
     AnyTextConfig,
     AnyVisionConfig,
     HFTextConfig,
     ImageTowerConfig,
     ModelConfig,
+    NormOptions,
     PreprocessConfig,
     RawConfig,
+    StrictModel,
     TextConfig,
     TextTowerConfig,
     TimmVisionConfig,
     VisionConfig,
+    model_table,
+    tag_table,
+    tag_weights,
 )
+from registry_core.deprecated import finder as _deprecated
 from registry_core.errors import (
     BuildError,
     CheckpointError,
@@ -41,21 +58,28 @@ from registry_core.errors import (
     UnknownWeightsError,
     UnsafeCheckpointError,
 )
-from registry_core.factory import Registry
-from registry_core.home import Home
+from registry_core.fetch import HubFile, LocalFile, ModelRepository, Source, Url, Weights, local_weights
 from registry_core.hookspecs import hookimpl
-from registry_core.losses.options import LossOptions
+from registry_core.losses import LossOptions
 from registry_core.preprocess.augmentation import AugmentationConfig
+from registry_core.protocols import ImageTower, PluginRegistry, PluginServices, ResolvedModel, TextTower, TwoTowerModel
+from registry_core.registry import Registry
 from registry_core.report import LoadReport
-from registry_core.tables import model_table, tag_table, tag_weights
-from registry_core.weights import HubFile, LocalFile, Source, Url, Weights, local_weights
+from registry_core.zero_shot import ImageAspects
 
-__version__ = "0.1.0"
+logging.getLogger(__name__).addHandler(logging.NullHandler())
+_deprecated.install()
 
 registry = Registry()
-"""The registry of all installed plugins; they are looked for when it is first asked."""
+"""The registry of all installed plugins; they are looked for on first use."""
+
+
+def __getattr__(name: str) -> Any:
+    return _deprecated.renamed(__name__, name)
+
 
 __all__ = [
+    "ActivationOptions",
     "AnyTextConfig",
     "AnyVisionConfig",
     "AugmentationConfig",
@@ -66,8 +90,9 @@ __all__ = [
     "Conversion",
     "FetchError",
     "HFTextConfig",
-    "Home",
     "HubFile",
+    "ImageAspects",
+    "ImageTower",
     "ImageTowerConfig",
     "InputError",
     "IntegrityError",
@@ -77,31 +102,41 @@ __all__ = [
     "LookupFailedError",
     "LossOptions",
     "ModelConfig",
+    "ModelRepository",
+    "NormOptions",
     "OfflineError",
     "OverrideError",
-    "PictureAspects",
     "PluginError",
+    "PluginRegistry",
+    "PluginServices",
     "PreprocessConfig",
     "RandomWeightsWarning",
     "RawConfig",
     "Registry",
     "RegistryError",
+    "ResolvedModel",
+    "Rule",
     "Source",
     "StateDictError",
+    "StrictModel",
     "TakenNameError",
     "TextConfig",
+    "TextTower",
     "TextTowerConfig",
     "TimmVisionConfig",
+    "TwoTowerModel",
     "UnknownModelError",
     "UnknownWeightsError",
     "UnsafeCheckpointError",
     "Url",
     "VisionConfig",
     "Weights",
+    "__version__",
     "hookimpl",
     "local_weights",
     "model_table",
     "registry",
+    "relayout",
     "tag_table",
     "tag_weights",
 ]

@@ -1,11 +1,11 @@
 """The whole contract with plugins.
 
-A plugin is a light module (or object) whose functions carry `@hookimpl` and are named as below; it takes of the
-arguments those it needs. Every plugin is asked; where two answer and one must, the caller gets a ConflictError that
-names both, unless the name is qualified as `plugin::name`.
+A plugin is a light module (or object) whose functions are marked with `@hookimpl` and named as below. A function takes
+only the arguments it needs. Every plugin is called. If two plugins answer where there must be one answer, the caller
+gets a ConflictError that names both, unless the name is qualified as `plugin::name`.
 
-A plugin may say `REGISTRY_CORE_API = 2`: the version of this contract that it was written for. Hooks and arguments may
-be added here, each time with a new version, never removed or changed; so older plugins keep working. Version 2 added
+A plugin states the version of this contract that it was written for: `REGISTRY_CORE_API = 2`. Hooks and arguments are
+only added, each time with a new version, and never removed or changed, so older plugins keep working. Version 2 added
 `build_loss`, `build_aspects` and `public_classes`.
 """
 
@@ -22,132 +22,134 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor, nn
 
-    from registry_core.aspects import PictureAspects
     from registry_core.checkpoint.index import Conversion, LazyTensor
-    from registry_core.config import ModelConfig, RawConfig
-    from registry_core.factory import Registry
-    from registry_core.fetch import Fetcher
-    from registry_core.home import Home
+    from registry_core.config.model import ModelConfig, RawConfig
+    from registry_core.fetch.contract import Fetcher
+    from registry_core.fetch.repository import ModelRepository
+    from registry_core.fetch.sources import Weights
     from registry_core.losses.options import LossOptions
+    from registry_core.protocols import PluginRegistry
     from registry_core.report import LoadReport
-    from registry_core.weights import Weights
+    from registry_core.zero_shot.aspects import ImageAspects
 
 PROJECT = "registry_core"
 API = 2  # the newest version of the contract
-OLDEST_API = 1  # the oldest that is still served
+OLDEST_API = 1  # the oldest version that still works
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
-# Listing: cheap, without torch, without a pydantic object per name.
+# Lists: cheap, without torch, without a pydantic object per name.
 
 
 @hookspec
 def list_models() -> Mapping[str, RawConfig]:
-    """The models that the plugin brings: name -> raw config."""
+    """Return the models of the plugin: name -> raw config."""
 
 
 @hookspec
 def list_pretrained() -> Sequence[tuple[str, str]]:
-    """The (model, tag) pairs that the plugin brings; the model may be another plugin's."""
+    """Return the (model, tag) pairs of the plugin. The model may belong to another plugin."""
 
 
 @hookspec
 def derive_models(base: Mapping[str, RawConfig]) -> Mapping[str, str]:
-    """Models made of others: derived name -> base name. A derived model has its base's tags.
+    """Return models made from other models: derived name -> base name. A derived model has the tags of its base.
 
-    Asked once over all that `list_models` and the user's configs gave, never over derived names.
+    Called once, with everything that `list_models` and the user's configs provide. `base` never holds derived names.
     """
 
 
 @hookspec
 def describe_models() -> Mapping[str, Mapping[str, str]]:
-    """Further columns for the command line's tables: column -> model name -> text. Any plugin's models may be named."""
+    """Return more columns for the tables of the command line: column -> model name -> text, for any model."""
 
 
-# Resolving: what a name, a raw config or a tag stands for. None means "not mine".
+# Resolving a name, a raw config or a tag. None means "not mine".
 
 
 @hookspec
-def resolve_config(name: str, raw: RawConfig | None, registry: Registry, cache_dir: Path | None) -> ModelConfig | None:
-    """The config of a model by name (`raw` is None), or the validated form of a raw config that is the plugin's.
+def resolve_config(
+    name: str, raw: RawConfig | None, registry: PluginRegistry, cache_dir: Path | None
+) -> ModelConfig | None:
+    """Return the config of a model name (if `raw` is None), or validate a raw config that belongs to the plugin.
 
-    A raw config's `architecture` key decides whose it is; plugins with published formats also know theirs without it.
-    A config that is the plugin's but does not validate is a ConfigError, not None. A plugin that must fetch a config
-    does so through `registry.services.fetch(weights, cache_dir)`.
+    The `architecture` key of a raw config names its owner. A plugin with a published config format also recognises its
+    configs without that key. A config that belongs to the plugin but does not validate is a ConfigError, not None. A
+    plugin that must fetch a config calls `registry.services.fetch(weights, cache_dir)`.
     """
 
 
 @hookspec
-def resolve_home(name: str) -> Home | None:
-    """The folder or repository that a name stands for, if it is one; asked of the plugin that brought the name.
+def resolve_home(name: str) -> ModelRepository | None:
+    """Return the model repository that a name refers to, if any. Only the plugin that resolved the name is called.
 
-    Its weights are the model's where the caller gives no `pretrained`, and tokenizer files are looked for there.
+    Its weights are the model's if the caller gives no `pretrained`. Tokenizer files are looked for there.
     """
 
 
 @hookspec
-def resolve_pretrained(name: str, config: ModelConfig, tag: str, registry: Registry) -> Weights | None:
-    """The weights that a tag stands for. Where no plugin answers, the core tries `tag` as a path."""
+def resolve_pretrained(name: str, config: ModelConfig, tag: str, registry: PluginRegistry) -> Weights | None:
+    """Return the weights of a tag. If no plugin answers, the core tries `tag` as a path."""
 
 
-# Making: asked of the config's owner.
+# Building and loading. Only the owner of the config is called, except for `post_load`.
 
 
 @hookspec
-def build_model(config: ModelConfig, tower: str | None, registry: Registry) -> nn.Module:
-    """The module, with its parameters initialised. Under the core's builder, values written to them are dropped.
+def build_model(config: ModelConfig, tower: str | None, registry: PluginRegistry) -> nn.Module:
+    """Return the module with initialised parameters. The core drops these values if a checkpoint will replace them.
 
-    `tower` "image" or "text" leaves the other tower's parameters out and keeps class and key names.
+    `tower` "image" or "text" leaves out the parameters of the other tower and keeps the class and the key names.
     """
 
 
 @hookspec
 def convert_state_dict(
-    config: ModelConfig, trained: ModelConfig, state: Mapping[str, LazyTensor], registry: Registry
+    config: ModelConfig, trained: ModelConfig, state: Mapping[str, LazyTensor], registry: PluginRegistry
 ) -> Conversion:
-    """The checkpoint's tensors under the model's own parameter names and shapes; nothing is read here.
+    """Return the checkpoint's tensors under the model's parameter names and shapes. No tensor is read here.
 
-    `trained` is the config before the caller's overrides: what the tensors were shaped for.
+    `trained` is the config before the caller's overrides: the one that the tensors were shaped for.
     """
 
 
 @hookspec
-def post_load(model: nn.Module, report: LoadReport, registry: Registry) -> nn.Module | None:
-    """Finish a loaded model: return None, or a replacement. The owner is asked first, then all others."""
+def post_load(model: nn.Module, report: LoadReport, registry: PluginRegistry) -> nn.Module | None:
+    """Finish a loaded model; return None or a replacement. The owner is called first, then all other plugins."""
 
 
 @hookspec
-def build_tokenizer(config: ModelConfig, registry: Registry) -> Callable[[str | list[str]], Tensor] | None:
-    """From texts to token ids [N, L], int64, where the config alone cannot say it; None leaves it to the core."""
+def build_tokenizer(config: ModelConfig, registry: PluginRegistry) -> Callable[[str | list[str]], Tensor] | None:
+    """Return a function from texts to token ids [N, L], int64. None lets the core build it from the config."""
 
 
 @hookspec
-def build_preprocess(config: ModelConfig, train: bool, registry: Registry) -> Callable[[Image], Tensor] | None:
-    """From a picture to the image tower's input, where the config alone cannot say it; None leaves it to the core."""
+def build_preprocess(config: ModelConfig, train: bool, registry: PluginRegistry) -> Callable[[Image], Tensor] | None:
+    """Return a function from a PIL image to the image tower's input. None lets the core build it from the config."""
 
 
 @hookspec
-def build_loss(config: ModelConfig, options: LossOptions, registry: Registry) -> nn.Module | None:
-    """What training minimises, where it is not the contrastive loss of two towers; None leaves it to the core.
+def build_loss(config: ModelConfig, options: LossOptions, registry: PluginRegistry) -> nn.Module | None:
+    """Return the training loss. None lets the core choose the contrastive or the sigmoid loss of two towers.
 
-    It is called with the outputs of the model's `forward` as keywords, and with `output_dict=True` returns a dict of
-    losses to add up.
+    The loss is called with the outputs of the model's `forward` as keyword arguments. With `output_dict=True` it
+    returns a dict of losses to add up.
     """
 
 
 @hookspec
-def build_aspects(model: nn.Module, registry: Registry) -> PictureAspects | None:
-    """What a created model tells of pictures beside their content; None where that is all."""
+def build_aspects(model: nn.Module, registry: PluginRegistry) -> ImageAspects | None:
+    """Return what a created model predicts for images besides their content; None if there is nothing else."""
 
 
 @hookspec
 def public_classes() -> Mapping[str, str]:
-    """Classes that programs may import by name: name -> "module:class". Nothing is imported for the answer."""
+    """Return classes that programs may import by name: name -> "module:class". Nothing is imported for the answer."""
 
 
-# Bytes.
+# Fetching.
 
 
 @hookspec
 def fetchers() -> Mapping[str, Fetcher]:
-    """How to bring bytes from further schemes: scheme -> fetcher, a function of a Source and a FetchContext."""
+    """Return fetchers for more schemes: scheme -> function of a Source and a FetchContext."""

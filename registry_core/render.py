@@ -1,4 +1,4 @@
-"""Tables that a person reads."""
+"""Text tables for people."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _GAP = "   "
-_WIDTH = 10_000  # nothing is cut: a terminal wraps, a pipe wants whole lines
+_WIDTH = 10_000  # no line is cut: a terminal wraps long lines, and a pipe needs them whole
 
 
 def facts(rows: Iterable[tuple[str, str]]) -> str:
-    """Two columns, name and value; rows without a value are left out."""
+    """Return a table of two columns, name and value. Rows with an empty value are left out."""
     from rich import box
     from rich.table import Table
 
@@ -27,9 +27,9 @@ def facts(rows: Iterable[tuple[str, str]]) -> str:
 
 
 def columns(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table with a line for its headers; looks as rich's tables do.
+    """Return a table with a line of headers, in the style of rich.
 
-    Laid out here: for the thousands of lines that a list of models may have, rich takes seconds.
+    The layout is computed here, because rich takes seconds for a list of thousands of models.
     """
     from rich.cells import cell_len
 

@@ -1,36 +1,23 @@
-"""What happened when a model was created: kept on the model, printed as a table."""
+"""The load report: what happened when a model was created. The model keeps it; `str` makes a table of it."""
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from registry_core.config import ModelConfig
-from registry_core.home import Home
+from registry_core.config.model import ModelConfig
+from registry_core.config.overrides import Setting
+from registry_core.errors import RegistryError
+from registry_core.fetch.digest import file_sha256
+from registry_core.fetch.repository import ModelRepository
+from registry_core.fetch.sources import LocalFile
 from registry_core.render import facts
-from registry_core.weights import LocalFile
 
-_SHOWN = 6
+if TYPE_CHECKING:
+    from torch import nn
 
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """A config key whose value did not come from the model's own config.
-
-    Attributes:
-        key: dotted, such as "vision_cfg.image_size".
-        value: what holds now.
-        by: who said so: "the caller" or "tag 'openai'".
-    """
-
-    key: str
-    value: Any
-    by: str
-
-    def __str__(self) -> str:
-        return f"{self.key} = {self.value} (by {self.by})"
+_SHOWN = 6  # items of a list in the table
 
 
 @dataclass(slots=True)
@@ -38,27 +25,36 @@ class LoadReport:
     """Provenance of a created model.
 
     Attributes:
-        name: the model's name.
-        config: as it was built, after settling.
-        plugin: who brought the name; `owner`: whose architecture it is.
-        weights: the tag or file, or how else the values came about.
-        path: the file that was read; None for random values and shells.
-        cached: whether the file is in registry_core's own cache.
-        format: what kind of file it is; `kind`: what the owner recognised in it.
-        settled: config keys that the tag or the caller decided.
-        loaded: parameter and buffer names written from the file.
-        missing: names that the file lacks; after `strict=False` they have random values, or keep those of `before`.
-        unexpected, misshaped: left out after `strict=False`; the latter with both shapes.
-        adapted: names whose tensors were changed to fit, with what was done.
-        cast: dtype changes, with how many tensors.
-        left_to_owner: what the file cannot hold and the owner wrote itself.
-        post_load: plugins whose `post_load` ran, in order, with "replaced" where one gave another module.
-        notes: anything else worth knowing.
-        home: the folder or repository that the name stands for, if it is one.
-        licence: under which the weights were published; empty where it is not known.
-        before: after `load`, what the values were from that it replaced; empty after `create`.
-        trained: the config before the caller's overrides: what published weights were shaped for.
-        tower_files: for "image" or "text", the file that the tower was read from.
+        name: Name of the model.
+        config: The config that the model was built from, after all overrides.
+        plugin: The plugin that provides the name.
+        owner: The plugin that builds the architecture.
+        weights: The tag or file of the weights, or another description of the parameter values.
+        path: The file that was read; None for random values and empty shells.
+        cached: Whether the file is in the cache of registry_core.
+        format: File format.
+        kind: The contents of the file, as the owner recognised them.
+        precision: Precision, as `create` takes it.
+        device: Device of the model.
+        tower: The only tower that was built, "image" or "text"; None for the whole model.
+        mapped: Whether the parameters may be memory-mapped from the file.
+        settled: Config keys that the tag or the caller overrode.
+        loaded: Names of parameters and buffers that were read from the file.
+        missing: Names that the file lacks. After `create(strict=False)` these parameters have random values; after
+            `load(strict=False)` they keep the values from `before`.
+        unexpected: Names in the file that the model lacks; not read, only after `strict=False`.
+        misshaped: Name -> both shapes, where they differ; not read, only after `strict=False`.
+        adapted: Name -> how its tensor was changed to fit the model.
+        cast: Dtype change -> number of tensors.
+        left_to_owner: Names that the file cannot contain and that the owner wrote itself.
+        post_load: Plugins whose `post_load` ran, in order, each with "replaced" if it returned another module.
+        notes: Further remarks.
+        known_sha256: SHA-256 of a file in the cache, from its record; otherwise empty.
+        home: The model repository that the name refers to, or None.
+        licence: Licence of the weights; empty if it is not known.
+        before: After `load`, the source of the values that it replaced; empty after `create`.
+        trained: The config before the caller's overrides. Published weights were trained with it.
+        tower_files: Tower, "image" or "text" -> the file that the tower was read from.
     """
 
     name: str
@@ -85,7 +81,7 @@ class LoadReport:
     post_load: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     known_sha256: str = ""
-    home: Home | None = None
+    home: ModelRepository | None = None
     licence: str = ""
     before: str = ""
     trained: ModelConfig | None = None
@@ -93,19 +89,21 @@ class LoadReport:
 
     @property
     def random(self) -> bool:
-        """Whether every value is random: no file was read."""
+        """Whether no file was read, so that all parameters have random values."""
         return self.path is None
 
     @property
     def sha256(self) -> str:
-        """Of the file: as recorded in the cache; of a user's file, computed now, from what is there now."""
+        """SHA-256 of the file. Of a file in the cache it is the recorded one; of a user's file it is computed now."""
         if self.known_sha256 or self.path is None:
             return self.known_sha256
-        with self.path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(self.path)
 
     def without_folders(self, text: str) -> str:
-        """A text of the report, such as `weights`, for others to read: of the user's files, the name alone."""
+        """Return a text of the report, such as `weights`, with paths of the user's files shortened to file names.
+
+        Such a text may be published: it does not show the user's folders.
+        """
         paths = [*self.tower_files.values(), *filter(None, [self.path])]
         if self.home is not None and isinstance(self.home.config, LocalFile):
             paths.append(self.home.config.path.parent)
@@ -114,12 +112,12 @@ class LoadReport:
         return text
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as JSON types, for programs."""
+        """Return the report as JSON types, for programs."""
         result = asdict(self)
         result.update(config=self.config.raw(), path=None if self.path is None else str(self.path), random=self.random)
         result["home"] = None if self.home is None else str(self.home.config)
         result["tower_files"] = {tower: str(path) for tower, path in self.tower_files.items()}
-        del result["trained"]  # `settled` says how it differs from `config`
+        del result["trained"]  # `settled` lists how it differs from `config`
         return result
 
     def __str__(self) -> str:
@@ -135,7 +133,7 @@ class LoadReport:
             ("holds", self.kind),
             ("precision", f"{self.precision} on {self.device}"),
             ("tower", self.tower or ""),
-            ("settled", "\n".join(map(str, self.settled))),
+            ("overridden", "\n".join(map(str, self.settled))),
             ("loaded", f"{len(self.loaded)} names" if self.loaded else ""),
             ("missing", _some(self.missing)),
             ("unexpected", _some(self.unexpected)),
@@ -147,6 +145,23 @@ class LoadReport:
             ("notes", "\n".join(self.notes)),
         ]
         return facts(rows)
+
+
+def report_of(model: nn.Module) -> LoadReport:
+    """Return the load report of a created model.
+
+    Raises:
+        RegistryError: The model was not created by `Registry.create`.
+    """
+    report: LoadReport | None = getattr(model, "registry_report", None)
+    if report is None:
+        raise RegistryError(
+            f"This {type(model).__name__} has no load report: it was not made by registry.create, or it is a part or a "
+            "wrapper of such a model.",
+            found=type(model).__name__,
+            advice="Ask for the report of the model that create() returned.",
+        )
+    return report
 
 
 def _some(items: list[str]) -> str:

@@ -10,6 +10,9 @@ import torch
 
 from registry_core import Registry
 
+# Fixtures that several rooms use; see tests/shared.
+pytest_plugins = ["checkpoint_fixtures", "server_fixtures"]
+
 # Threads cost more than they gain on tensors this small, and tests run side by side.
 torch.set_num_threads(1)
 

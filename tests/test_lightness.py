@@ -1,4 +1,4 @@
-"""What is only looked up imports nothing heavy."""
+"""Imports: torch and other large packages are not imported by lookups."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HEAVY = ("torch", "torchvision", "PIL", "requests", "rich", "safetensors", "nump
 
 
 def imported(code):
-    """Which of HEAVY are imported once `code` has run in a process of its own."""
+    """Run `code` in a new process and return the packages of HEAVY that it imported."""
     script = f"{code}\nimport json, sys\nprint(json.dumps([m for m in {HEAVY!r} if m in sys.modules]))"
     done = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
@@ -23,7 +23,7 @@ def imported(code):
     [
         "import registry_core",
         "import registry_core.cli",
-        "import registry_core.classify",
+        "import registry_core.zero_shot.classifier",
         "from registry_core import registry; assert registry.list_models() and registry.list_pretrained()",
         "from registry_core import registry; assert not [p for p in registry.plugins() if p.error]",
         "from registry_core import registry; registry.config('daclip_ViT-B-32')",
@@ -49,5 +49,5 @@ def test_imports_nothing_heavy(code):
     assert imported(code) == []
 
 
-def test_the_probe_sees_what_is_imported():
+def test_the_check_sees_an_import():
     assert "torch" in imported("import torch")

@@ -1,4 +1,4 @@
-"""A DA-CLIP from a checkpoint of the original implementation: created, explained, and used on a real picture."""
+"""Explain, create and use a DA-CLIP from a checkpoint of the original implementation, on a real image."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ CHECKPOINT = GOLDEN / "daclip_tiny_full.pt"
 
 
 def main() -> None:
-    """Run the steps one after the other."""
-    heading("A config of one's own becomes a model, and its DA-CLIP with it")
+    """Run all steps."""
+    heading("Add a config: it becomes a model and its DA-CLIP")
     registry.add_config(HERE / "tiny.json")
     print("registry.list_models('*tiny') ->", registry.list_models("*tiny"))
 
-    heading("Where everything comes from, before anything is built")
+    heading("Explain where everything is from, before anything is built")
     print(registry.explain("daclip_tiny", CHECKPOINT))
 
-    heading("Created; the load report")
+    heading("Create the model, and print its load report")
     model = registry.create("daclip_tiny", pretrained=CHECKPOINT)
     print(registry.report(model))
 
-    heading("A real picture, without and with control")
+    heading("Encode a real image, without and with control")
     preprocess = registry.preprocess(model)
     print(preprocess)
-    picture = preprocess(Image.open(HERE / "cat.jpg"))[None]
+    image = preprocess(Image.open(HERE / "cat.jpg"))[None]
     with torch.no_grad():
-        plain = model.encode_image(picture, normalize=True)
-        controlled, degradation = model.encode_image(picture, control=True, normalize=True)
-    print(f"picture                                  {list(picture.shape)}")
+        plain = model.encode_image(image, normalize=True)
+        controlled, degradation = model.encode_image(image, control=True, normalize=True)
+    print(f"image                                  {list(image.shape)}")
     print(f"image feature                            {list(plain.shape)}")
     print(f"cosine with and without control          {cosine_similarity(plain, controlled).item():.6f}")
     print(f"cosine of image and degradation feature  {cosine_similarity(controlled, degradation).item():.6f}")
 
-    heading("Against figures recorded from the original implementation")
+    heading("Compare with outputs recorded from the original implementation")
     figures = load_file(GOLDEN / "daclip_tiny_io.safetensors")
     with torch.no_grad():
         features, degradations = model.encode_image(figures["in.image"], control=True)
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def heading(text: str) -> None:
-    """Print a line that stands out."""
+    """Print the title of a step."""
     print(f"\n== {text}\n")
 
 

@@ -1,4 +1,4 @@
-"""The config of CoCa, and which raw configs are its own."""
+"""The config of CoCa, and the recognition of its raw configs."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, SerializeAsAny
 
 from registry_core import AnyTextConfig, ConfigError, ModelConfig, RawConfig, VisionConfig
-from registry_core.strict import Positive, StrictModel
+from registry_core.config import Positive, StrictModel
 
 
 class MultimodalConfig(StrictModel):
     """The text decoder.
 
     Attributes:
-        width: of the decoder, and so of the tokens of both towers.
-        context_length, vocab_size, dim_head, n_queries, attn_pooler_heads: accepted since published configs carry
-            them; the towers' own count.
+        width: Width of the decoder, and therefore of the tokens of both towers.
+        context_length, vocab_size, dim_head, n_queries, attn_pooler_heads: Accepted because published configs have
+            these keys, but not used: the towers' own keys are.
     """
 
     width: Positive = 512
@@ -32,11 +32,11 @@ class MultimodalConfig(StrictModel):
 
 
 class CocaConfig(ModelConfig):
-    """Two towers that give their tokens too, and a decoder over both.
+    """Two towers that also return their tokens, and a decoder over both.
 
     Attributes:
-        multimodal_cfg: the decoder.
-        pad_id: the token id that `generate` fills up texts with.
+        multimodal_cfg: The decoder.
+        pad_id: The token id that `generate` fills up texts with.
     """
 
     architecture: ClassVar[str] = "coca"
@@ -49,38 +49,49 @@ class CocaConfig(ModelConfig):
 
     @classmethod
     def parse(cls, raw: RawConfig, origin: str) -> Self:
-        """Validate a raw config, and that its three parts fit each other.
+        """Validate a raw config, and check that its three parts fit together.
+
+        Args:
+            raw: Keys of the interchange JSON.
+            origin: The model name or the file of the config, for messages.
 
         Raises:
-            ConfigError: an unknown key, a missing one, a value of the wrong type, or a tower that the decoder cannot
-                follow.
+            ConfigError: A key is unknown or missing, a value has the wrong type, or a tower does not fit the decoder.
         """
         config = super().parse(raw, origin)
         problems = _misfits(config)
         if problems:
-            lines = "\n".join(f"  {problem}" for problem in problems)
+            lines = "\n".join(f"  {key}: {problem}" for key, problem in problems.items())
             raise ConfigError(
-                f"The config of {origin} is none of a CoCa:\n{lines}\nNothing was built. Correct the keys named above."
+                f"The config of {origin} does not describe a CoCa:\n{lines}\nNothing was built.",
+                name=origin,
+                problems=problems,
+                advice="Correct the keys named above.",
             )
         return config
 
 
 def claims(raw: RawConfig) -> bool:
-    """Whether a raw config is a CoCa: it says so, or has a decoder."""
+    """Whether a raw config is a CoCa: its `architecture` says so, or it has a decoder."""
     if "architecture" in raw:
         return bool(raw["architecture"] == CocaConfig.architecture)
     return bool(raw.get("multimodal_cfg"))
 
 
-def _misfits(config: CocaConfig) -> list[str]:
+def _misfits(config: CocaConfig) -> dict[str, str]:
+    """Return the keys whose values do not fit together, each with its problem."""
     vision, width = config.vision_cfg, config.multimodal_cfg.width
     key, found = ("embed_dim", config.embed_dim) if vision.attentional_pool else ("vision_cfg.width", vision.width)
     text_width = config.text_cfg.width
-    checks = {
-        f"vision_cfg.layers: expected a number, for a ViT, got {vision.layers}": vision.is_vit,
-        "vision_cfg.output_tokens: expected true, for the decoder": vision.output_tokens,
-        "text_cfg.output_tokens: expected true, for the decoder": config.text_cfg.output_tokens,
-        f"multimodal_cfg.width: {width}, expected {key}'s {found}, the width of the picture's tokens": width == found,
-        f"multimodal_cfg.width: {width}, expected text_cfg.width's {text_width}": text_width in {None, width},
-    }
-    return [problem for problem, holds in checks.items() if not holds]
+    checks = (
+        (vision.is_vit, "vision_cfg.layers", f"expected a number, for a ViT, got {vision.layers}"),
+        (vision.output_tokens, "vision_cfg.output_tokens", "expected true, for the decoder"),
+        (config.text_cfg.output_tokens, "text_cfg.output_tokens", "expected true, for the decoder"),
+        (width == found, "multimodal_cfg.width", f"{width}, expected {key}'s {found}, the width of the image's tokens"),
+        (text_width in {None, width}, "multimodal_cfg.width", f"{width}, expected text_cfg.width's {text_width}"),
+    )
+    problems: dict[str, list[str]] = {}
+    for holds, where, problem in checks:
+        if not holds:
+            problems.setdefault(where, []).append(problem)
+    return {where: "; ".join(found) for where, found in problems.items()}

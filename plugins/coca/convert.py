@@ -1,11 +1,11 @@
-"""Published CoCa checkpoints under the names and shapes of the model."""
+"""Conversion of published CoCa checkpoints to the parameter names and shapes of the model."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from registry_core import Conversion, LazyTensor, ModelConfig
-from registry_core.towers.fitting import (
+from registry_core.towers import (
     fit_image_positions,
     fit_scalars,
     fit_text_positions,
@@ -13,7 +13,7 @@ from registry_core.towers.fitting import (
     text_layers_in_tower,
 )
 
-# Buffers that some libraries and older versions saved, and that are computed here.
+# Buffers that some libraries and older versions saved. The model computes them.
 COMPUTED = frozenset({
     "attn_mask",
     "text.attn_mask",
@@ -23,13 +23,18 @@ COMPUTED = frozenset({
 
 
 def convert(config: ModelConfig, trained: ModelConfig, state: Mapping[str, LazyTensor]) -> Conversion:
-    """A checkpoint for the model of `config`.
+    """Convert a checkpoint for the model of `config`.
+
+    Args:
+        config: Config of the model.
+        trained: The config that the tensors were shaped for.
+        state: The checkpoint.
 
     Raises:
-        CheckpointError: position embeddings cannot be resized.
+        CheckpointError: Position embeddings cannot be resized.
     """
     kind = "CoCa"
-    if has_plain_text_layers(state):  # no decoder: for a lenient load, or for one tower
+    if has_plain_text_layers(state):  # a plain CLIP has no decoder: for strict=False, or for one tower
         state, kind = text_layers_in_tower(state), "CLIP, its text layers moved into a tower"
     named = {name: tensor for name, tensor in state.items() if name not in COMPUTED}
     fitted = fit_image_positions(config.vision_cfg, trained.vision_cfg, named)

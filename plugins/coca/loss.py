@@ -1,26 +1,30 @@
-"""The loss of CoCa (Yu et al. 2022, https://arxiv.org/abs/2205.01917, section 3.2): pairs are found, captions told."""
+"""The loss of CoCa: a contrastive loss and a caption loss.
+
+Yu et al. 2022, https://arxiv.org/abs/2205.01917, section 3.2.
+"""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-from registry_core.losses.contrastive import ClipLoss, Losses
+from registry_core.losses import ClipLoss, Losses
 
 
 class CoCaLoss(ClipLoss):
     """The contrastive loss, and the cross-entropy of each next token of the captions.
 
-    What ClipLoss says of several processes holds for the first. The second is a mean over the tokens of this process,
-    so that the average over processes is the joined batch's where each has as many tokens that are no padding.
+    With several processes, the contrastive loss behaves as documented for ClipLoss. The caption loss is a mean over the
+    tokens of this process. Its average over the processes equals that of the joined batch if each process has the same
+    number of tokens that are not padding.
 
     Args:
-        caption_loss_weight: factor of the caption loss.
-        clip_loss_weight: factor of the contrastive loss; 0 leaves it out.
-        pad_id: the token id that is never to be told: what the tokenizer fills up with.
-        local_loss, gather_with_grad, cache_labels, rank, world_size, use_horovod: as for ClipLoss.
+        caption_loss_weight: Factor of the caption loss.
+        clip_loss_weight: Factor of the contrastive loss; 0 leaves it out.
+        pad_id: The padding id of the tokenizer. The caption loss ignores it.
+        local_loss, gather_with_grad, cache_labels, rank, world_size, use_horovod: As for ClipLoss.
 
     Raises:
-        InputError: `use_horovod`, or a rank that is out of range.
+        InputError: `use_horovod` is set, or the rank is out of range.
     """
 
     def __init__(  # noqa: PLR0917 - in open_clip's order
@@ -40,7 +44,7 @@ class CoCaLoss(ClipLoss):
         self.caption_loss_weight = caption_loss_weight
         self.caption_loss = nn.CrossEntropyLoss(ignore_index=pad_id)
 
-    def forward(  # type: ignore[override]  # noqa: PLR0917 - in open_clip's order
+    def forward(  # type: ignore[override] # more inputs than ClipLoss # noqa: PLR0917 - in open_clip's order
         self,
         image_features: Tensor,
         text_features: Tensor,
@@ -50,22 +54,22 @@ class CoCaLoss(ClipLoss):
         output_dict: bool = False,
         logit_bias: Tensor | None = None,
     ) -> Losses:
-        """Both losses, times their weights.
+        """Return both losses, each multiplied by its weight.
 
         Args:
             image_features: [N, E], of length 1.
             text_features: [N, E], of length 1.
-            logits: the decoder's, [N, L, V].
-            labels: the ids of the tokens that it was to tell, [N, L], int64.
-            logit_scale: factor, not its logarithm.
-            output_dict: return a dict.
-            logit_bias: of a model that has one; changes nothing in this loss.
+            logits: Logits of the decoder, [N, L, V].
+            labels: Ids of the tokens that the decoder should predict, [N, L], int64.
+            logit_scale: The factor itself, not its logarithm.
+            output_dict: Return a dict.
+            logit_bias: Bias of a model that has one. It does not change this loss.
 
         Returns:
-            (contrastive, caption), or with `output_dict` a dict with contrastive_loss and caption_loss; scalars.
+            Two scalars: (contrastive, caption), or with `output_dict` a dict of contrastive_loss and caption_loss.
 
         Raises:
-            InputError: features that are no pairs, or no group of `world_size` processes.
+            InputError: The features are not pairs, or there is no group of `world_size` processes.
         """
         contrastive = logits.new_zeros(())
         if self.clip_loss_weight:

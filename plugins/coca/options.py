@@ -1,4 +1,4 @@
-"""What can be asked of `CoCa.generate`, checked before anything is computed."""
+"""The options of `CoCa.generate`, checked before anything is computed."""
 
 from __future__ import annotations
 
@@ -12,32 +12,33 @@ import torch
 from torch import Tensor
 
 from registry_core import InputError
-from registry_core.errors import did_you_mean
+from registry_core.errors import close_names, did_you_mean
 
 Ids = int | Sequence[int] | Tensor
 Criterion = Callable[[Tensor, None], bool | Tensor]
 
-# Options that count for all ways of generating, and those that count for one; the others may be anything.
-_COMMON = ("seq_len", "max_seq_len", "min_seq_len", "repetition_penalty")
-_OWN = {
+# Options that all generation types use, and those that one type uses. Options that are not used are not checked.
+_USED_BY_ALL = ("seq_len", "max_seq_len", "min_seq_len", "repetition_penalty")
+_USED_BY_TYPE = {
     "beam_search": ("num_beams", "num_beam_groups", "diversity_penalty"),
     "top_p": ("temperature", "top_p"),
     "top_k": ("temperature", "top_k"),
 }
-GENERATION_TYPES = tuple(_OWN)
-_WHOLE = frozenset({"seq_len", "max_seq_len", "min_seq_len", "top_k", "num_beams", "num_beam_groups"})
+GENERATION_TYPES = tuple(_USED_BY_TYPE)
+_WHOLE_NUMBERS = frozenset({"seq_len", "max_seq_len", "min_seq_len", "top_k", "num_beams", "num_beam_groups"})
 CLIP_START, CLIP_END = 49406, 49407
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationOptions:
-    """The options of `CoCa.generate`, which explains them.
+    """The options of `CoCa.generate`, which documents them.
 
     Attributes:
-        vocab_size: the ids that there are.
-        context_length: most tokens that the model can look at.
-        pad, sot: one id.
-        eos: one id or several.
+        vocab_size: Number of token ids.
+        context_length: Maximum number of tokens that the model sees.
+        pad: The id that fills up finished texts.
+        sot: The id that starts a text.
+        eos: One or several ids that end a text.
     """
 
     vocab_size: int
@@ -60,67 +61,79 @@ class GenerationOptions:
     fixed_output_length: bool
 
     def checked(self) -> GenerationOptions:
-        """The options, if they can be followed.
+        """Return the options with Python's own numbers.
 
         Raises:
-            InputError: one is out of range.
+            InputError: An option is unknown, has the wrong type or is out of range.
         """
-        if self.generation_type not in GENERATION_TYPES:
-            raise InputError(
-                f"generation_type={self.generation_type!r} is unknown."
-                f"{did_you_mean(str(self.generation_type), GENERATION_TYPES)} Expected one of "
-                f"{', '.join(GENERATION_TYPES)}. Nothing was generated."
-            )
-        used = (*_COMMON, *_OWN[self.generation_type])
+        self._check_generation_type()
+        used = (*_USED_BY_ALL, *_USED_BY_TYPE[self.generation_type])
         changes: dict[str, Any] = {name: _number(name, getattr(self, name)) for name in used}
         numbers = replace(self, **changes)
         for name, (holds, expected) in _RANGES.items():
             if name in used and not holds(numbers):
-                value = getattr(self, name)
-                raise InputError(f"{name}={value!r}: expected {expected.format(o=self)}. Nothing was generated.")
+                raise _refusal(name, getattr(self, name), expected.format(o=self))
         self._check_ids()
         return numbers
+
+    def _check_generation_type(self) -> None:
+        given: Any = self.generation_type
+        if given not in GENERATION_TYPES:
+            raise InputError(
+                f"generation_type={given!r} is unknown.{did_you_mean(str(given), GENERATION_TYPES)} Expected one of "
+                f"{', '.join(GENERATION_TYPES)}. Nothing was generated.",
+                argument="generation_type",
+                expected=GENERATION_TYPES,
+                found=given,
+                suggestions=close_names(str(given), GENERATION_TYPES),
+            )
 
     def _check_ids(self) -> None:
         given = {"sot_token_id": (self.sot,), "eos_token_id": self.eos, "pad_token_id": (self.pad,)}
         for name, ids in given.items():
             if not ids or not all(0 <= token < self.vocab_size for token in ids):
                 raise InputError(
-                    f"{name} is {', '.join(map(str, ids)) or 'empty'}; the model writes ids from 0 to "
-                    f"{self.vocab_size - 1}. Nothing was generated. Unless they are given, start and end are CLIP's "
-                    f"{CLIP_START} and {CLIP_END}; give those of the model's tokenizer."
+                    f"{name} is {', '.join(map(str, ids)) or 'empty'}, but the model writes ids from 0 to "
+                    f"{self.vocab_size - 1}. Nothing was generated. By default, the start and end ids are CLIP's "
+                    f"{CLIP_START} and {CLIP_END}.",
+                    argument=name,
+                    expected=(0, self.vocab_size - 1),
+                    found=ids,
+                    advice="Give the ids of the model's tokenizer.",
                 )
         if len(self.eos) >= self.vocab_size:
             raise InputError(
-                "eos_token_id names every id that there is, so no text could go on. Nothing was generated."
+                "eos_token_id holds every id of the vocabulary, so no text could continue. Nothing was generated.",
+                argument="eos_token_id",
+                found=self.eos,
             )
 
     @property
     def groups(self) -> int:
-        """Beam groups to run: without a penalty on what others chose, all would find the same."""
+        """Number of beam groups to run. Without a diversity penalty all groups find the same texts, so one is run."""
         return self.num_beam_groups if self.diversity_penalty else 1
 
     @property
     def window(self) -> int:
-        """How many of a text's last tokens the model looks at; in beam search `max_seq_len` has no say."""
+        """Number of last tokens of a text that the model sees. Beam search ignores `max_seq_len`."""
         beams = self.generation_type == "beam_search"
         return self.context_length if beams else min(self.max_seq_len, self.context_length)
 
     @property
     def longest(self) -> int:
-        """Most tokens of a text: criteria that count tokens, as transformers' do, say so by their `max_length`."""
+        """Maximum length of a text. Criteria that count tokens, such as transformers' own, have a `max_length`."""
         lengths = [getattr(criterion, "max_length", None) for criterion in self.stopping_criteria]
         return min([self.seq_len, *(length for length in lengths if isinstance(length, int))])
 
     def stops(self, ids: Tensor) -> bool:
-        """Whether, for each text of `ids` [N, L], one of the stopping criteria is met."""
+        """Whether each text of `ids` [N, L] meets one of the stopping criteria."""
         met = ids.new_zeros(ids.shape[0]).bool()
         for criterion in self.stopping_criteria:
-            met = met | _answers(criterion(ids, None), met)
+            met = met | _as_booleans(criterion(ids, None), met)
         return bool(met.all())
 
 
-# What must hold of an option, and what to expect otherwise; of the options as `o`.
+# Option -> a test of all options, and the expected value for the message, formatted with the options as `o`.
 _RANGES: dict[str, tuple[Callable[[GenerationOptions], bool], str]] = {
     "seq_len": (lambda o: o.seq_len > o.min_seq_len, "more than min_seq_len, {o.min_seq_len}"),
     "max_seq_len": (lambda o: o.max_seq_len > 0, "more than 0"),
@@ -137,15 +150,15 @@ _RANGES: dict[str, tuple[Callable[[GenerationOptions], bool], str]] = {
 
 
 def as_ids(name: str, value: Ids | None, default: int) -> tuple[int, ...]:
-    """Token ids, however they were given.
+    """Return token ids as a tuple.
 
     Args:
-        name: of the option, for the message.
-        value: one id or several, as numbers of Python, NumPy or torch.
-        default: the id where None was given.
+        name: Name of the option, for the message.
+        value: One id or several, as numbers of Python, NumPy or torch.
+        default: The id that None means.
 
     Raises:
-        InputError: something that is no whole number.
+        InputError: An id is not a whole number.
     """
     if value is None:
         return (default,)
@@ -153,57 +166,71 @@ def as_ids(name: str, value: Ids | None, default: int) -> tuple[int, ...]:
     try:
         return tuple(map(operator.index, given if isinstance(given, Iterable) else (given,)))
     except TypeError as error:
-        raise InputError(
-            f"{name}={value!r}: expected token ids, which are whole numbers. Nothing was generated."
-        ) from error
+        raise _refusal(name, value, "token ids, which are whole numbers") from error
 
 
 def as_id(name: str, value: Ids | None, default: int) -> int:
-    """The one token id, however it was given.
+    """Return one token id.
+
+    Args:
+        name: Name of the option, for the message.
+        value: The id, as a number of Python, NumPy or torch.
+        default: The id that None means.
 
     Raises:
-        InputError: something that is no whole number, or several.
+        InputError: The value is not a whole number, or holds several.
     """
     ids = as_ids(name, value, default)
     if len(ids) != 1:
-        raise InputError(f"{name}={value!r}: expected one token id. Nothing was generated.")
+        raise _refusal(name, value, "one token id")
     return ids[0]
 
 
 def as_criteria(value: Any) -> tuple[Criterion, ...]:
-    """Stopping criteria, or none.
+    """Return stopping criteria as a tuple, which is empty for None.
 
     Raises:
-        InputError: no list of functions.
+        InputError: The value is not a list of functions.
     """
     if value is None:
         return ()
     criteria = tuple(value) if isinstance(value, Iterable) else (None,)
     if not all(map(callable, criteria)):
-        raise InputError(f"stopping_criteria={value!r:.60}: expected a list of functions. Nothing was generated.")
+        raise _refusal("stopping_criteria", value, "a list of functions")
     return criteria
 
 
-def _answers(given: Any, texts: Tensor) -> Tensor:
-    """What a stopping criterion said, for each of the `texts` [N]."""
+def _as_booleans(answer: Any, texts: Tensor) -> Tensor:
+    """Return the answer of a stopping criterion, for each of the `texts` [N]."""
     try:
-        if given is None:
-            raise TypeError  # noqa: TRY301 - torch would take it for false
-        return torch.as_tensor(given, dtype=torch.bool, device=texts.device).expand(texts.shape)
+        if answer is None:
+            raise TypeError  # noqa: TRY301 - torch would take it for False
+        return torch.as_tensor(answer, dtype=torch.bool, device=texts.device).expand(texts.shape)
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(
-            f"A stopping criterion answered {given!r:.60}: expected true or false, or a tensor of them for the "
-            f"{len(texts)} texts that are written at a time. Nothing was generated."
+            f"A stopping criterion returned {answer!r:.60}: expected True or False, or a tensor of these for the "
+            f"{len(texts)} texts that are written together. Nothing was generated.",
+            argument="stopping_criteria",
+            expected=f"True or False, or a tensor of these for {len(texts)} texts",
+            found=answer,
         ) from error
 
 
 def _number(name: str, value: Any) -> float:
-    """An option as a number of Python's own."""
-    whole = name in _WHOLE
+    """Return an option as one of Python's own numbers."""
+    whole = name in _WHOLE_NUMBERS
     try:
         if isinstance(value, str):
             raise TypeError  # noqa: TRY301 - float() would read it
         return operator.index(value) if whole else float(value)
     except (TypeError, ValueError, RuntimeError) as error:
-        expected = "a whole number" if whole else "a number"
-        raise InputError(f"{name}={value!r}: expected {expected}. Nothing was generated.") from error
+        raise _refusal(name, value, "a whole number" if whole else "a number") from error
+
+
+def _refusal(name: str, value: Any, expected: str) -> InputError:
+    return InputError(
+        f"{name}={value!r:.60}: expected {expected}. Nothing was generated.",
+        argument=name,
+        expected=expected,
+        found=value,
+    )

@@ -1,12 +1,11 @@
-"""The hooks of coca. Free of torch until a model is built."""
+"""The hooks of coca. torch is imported only when a model is built."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from registry_core import hookimpl
-from registry_core.tables import model_table, tag_table, tag_weights
+from registry_core import hookimpl, model_table, tag_table, tag_weights
 
 from .config import CocaConfig, claims
 
@@ -61,7 +60,7 @@ def convert_state_dict(config: ModelConfig, trained: ModelConfig, state: Mapping
 
 @hookimpl
 def build_loss(config: CocaConfig, options: LossOptions) -> nn.Module:
-    """With the weights of the published training: captions count twice."""
+    """The default weights are those of the published training: captions count twice."""
     own = options.own("CoCaLoss", caption_loss_weight=2.0, clip_loss_weight=1.0, pad_id=config.pad_id)
     from .loss import CoCaLoss
 

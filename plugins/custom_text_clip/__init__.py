@@ -1,1 +1,1 @@
-"""CLIP with a text tower of its own: native or of transformers, beside an image tower that is native or of timm."""
+"""CLIP with a separate text tower, native or from transformers, and an image tower that is native or from timm."""

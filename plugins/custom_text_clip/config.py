@@ -1,4 +1,4 @@
-"""The config of CustomTextCLIP, and which raw configs are its own."""
+"""The config of CustomTextCLIP, and the recognition of its raw configs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from registry_core import AnyTextConfig, AnyVisionConfig, ModelConfig, RawConfig
 
 
 class CustomTextClipConfig(ModelConfig):
-    """Towers of either kind on both sides."""
+    """Both towers are native or from a library."""
 
     architecture: ClassVar[str] = "custom_text_clip"
 
@@ -18,7 +18,7 @@ class CustomTextClipConfig(ModelConfig):
 
 
 def claims(raw: RawConfig) -> bool:
-    """Whether a raw config is a CustomTextCLIP: it says so, or has a separate text tower and no decoder."""
+    """Whether a raw config is a CustomTextCLIP: by its `architecture`, or by a separate text tower and no decoder."""
     if "architecture" in raw:
         return bool(raw["architecture"] == CustomTextClipConfig.architecture)
     text = raw.get("text_cfg")

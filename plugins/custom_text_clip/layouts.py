@@ -1,11 +1,15 @@
-"""Layouts of other libraries, as rules into CustomTextCLIP's own names."""
+"""Layouts of other libraries, as rules that lead to CustomTextCLIP's own names."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING
 
-from registry_core import LazyTensor
-from registry_core.checkpoint.layout import Rule
+from registry_core import LazyTensor, Rule
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # big_vision's SigLIP, https://github.com/google-research/big_vision (Flax; kernels are [in, out]).
 
@@ -13,17 +17,17 @@ _BIG_VISION_BLOCK = "encoderblock"
 
 
 def _affine(target: str, source: str) -> list[Rule]:
-    """A norm."""
+    """Return the rules for a norm."""
     return [Rule(f"{target}.weight", (f"{source}/scale",)), Rule(f"{target}.bias", (f"{source}/bias",))]
 
 
 def _dense(target: str, source: str, how: str = "transpose") -> list[Rule]:
-    """A linear layer."""
+    """Return the rules for a linear layer."""
     return [Rule(f"{target}.weight", (f"{source}/kernel",), how), Rule(f"{target}.bias", (f"{source}/bias",))]
 
 
 def _joined(weight: str, bias: str, source: str, parts: tuple[str, ...]) -> list[Rule]:
-    """Projections into heads, joined into one."""
+    """Return the rules for projections into heads, which our model joins into one."""
     return [
         Rule(weight, tuple(f"{source}/{part}/kernel" for part in parts), "into_heads"),
         Rule(bias, tuple(f"{source}/{part}/bias" for part in parts), "flat"),
@@ -86,23 +90,27 @@ _BIG_VISION_SIGN = "img/embedding/kernel"
 
 
 def is_big_vision(state: Mapping[str, LazyTensor]) -> bool:
-    """Whether a checkpoint is in big_vision's layout, with the optimiser's prefix or without."""
+    """Whether a checkpoint is in big_vision's layout, with or without the optimiser's prefix."""
     return any(f"{prefix}{_BIG_VISION_SIGN}" in state for prefix in ("", "params/"))
 
 
 def unstacked(state: Mapping[str, LazyTensor]) -> dict[str, LazyTensor]:
-    """big_vision's names without the optimiser's prefix, and with a name for each layer of a scanned stack.
+    """Return big_vision's names without the optimiser's prefix, and with one tensor for each layer of a scanned stack.
 
-    Programs that scan over their layers save each parameter of all layers as one, layers first.
+    Programs that scan over their layers save a parameter of all layers as one tensor. Its first dimension is the layer.
     """
     result: dict[str, LazyTensor] = {}
-    for full, tensor in state.items():
-        name = full.removeprefix("params/")
+    for full_name, tensor in state.items():
+        name = full_name.removeprefix("params/")
         before, stack, after = name.partition(f"/{_BIG_VISION_BLOCK}/")
         if not stack:
             result[name] = tensor
             continue
         for layer in range(tensor.shape[0]):
-            one = tensor.map(lambda whole, layer=layer: whole[layer].clone(), tensor.shape[1:], "")  # type: ignore[misc]
+            one = tensor.map(partial(_layer, number=layer), tensor.shape[1:], "")
             result[f"{before}/{_BIG_VISION_BLOCK}_{layer}/{after}"] = one
     return result
+
+
+def _layer(stacked: Tensor, number: int) -> Tensor:
+    return stacked[number].clone()

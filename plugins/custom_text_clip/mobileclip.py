@@ -1,6 +1,6 @@
 """MobileCLIP's published layout (Vasu et al. 2023, https://arxiv.org/abs/2311.17049; https://github.com/apple/ml-mobileclip).
 
-Its names differ from timm's in parts of names that recur in many places, so that the tables hold parts and not names.
+Its names differ from timm's in parts that occur in many names. The tables therefore hold parts of names.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from registry_core import LazyTensor
 
 IMAGE, TEXT = "image_encoder.model.", "text_encoder."
 
-# Pairs of (pattern, ours), applied in this order to what follows the encoder's prefix.
+# Pairs (pattern, our part), applied in this order to the name after the encoder's prefix.
 Parts = tuple[tuple[str, str], ...]
 
 _BLOCK: Parts = (
@@ -62,7 +62,7 @@ FASTVIT_PARTS: Parts = (
     (r"^head\.proj$", "head.fc.weight"),
 )
 
-# A name that only one of the two kinds of image encoder has -> the parts of its names.
+# A name that identifies a kind of image encoder -> the parts of the names of that kind.
 KINDS: dict[str, Parts] = {
     "image_encoder.model.patch_embed.0.rbr_conv.0.conv.weight": FASTVIT_PARTS,
     "image_encoder.model.patch_emb.0.block.conv.weight": VIT_PARTS,
@@ -76,7 +76,7 @@ def is_mobileclip(state: Mapping[str, LazyTensor]) -> bool:
 
 
 def from_mobileclip(state: Mapping[str, LazyTensor]) -> dict[str, LazyTensor]:
-    """The checkpoint under CustomTextCLIP's names, with a timm trunk."""
+    """Return the checkpoint under CustomTextCLIP's names, with a timm trunk."""
     parts = next(parts for name, parts in KINDS.items() if name in state)
     ends = sorted(
         {int(found[1]) for found in map(re.compile(rf"{IMAGE}network\.(\d+)\.proj\..*").match, state) if found}
@@ -103,7 +103,7 @@ def _renamed(name: str, parts: Parts) -> str:
 
 
 def _stage(name: str, ends: list[int]) -> str:
-    """FastViT's flat `network.<n>` as timm's stages: each ends with a layer that downsamples."""
+    """Rename FastViT's flat `network.<n>` to timm's stages. Each stage ends with a layer that downsamples."""
     match = re.match(r"network\.(\d+)\.(.*)", name)
     if match is None:
         return name
@@ -118,7 +118,7 @@ def _stage(name: str, ends: list[int]) -> str:
 
 
 def _shaped(name: str, tensor: LazyTensor) -> LazyTensor:
-    """Position embeddings without the leading extents of one that their module had."""
+    """Remove the leading dimensions of size 1 from position embeddings."""
     if name == "positional_embedding" and len(tensor.shape) > 2:  # noqa: PLR2004 - [L, C] here
         return tensor.reshaped(tensor.shape[-2:], tensor.note)
     if name == "pos_embed" and len(tensor.shape) > 3:  # noqa: PLR2004 - [1, L, C] in timm
@@ -127,9 +127,9 @@ def _shaped(name: str, tensor: LazyTensor) -> LazyTensor:
 
 
 def _projection(name: str, tensor: LazyTensor) -> dict[str, LazyTensor]:
-    """The projection as timm's classifier: transposed, with a bias that the publication does not have."""
+    """Return the projection as timm's classifier: transposed, with a bias of zeros. The published model has no bias."""
     shape = tensor.shape[::-1]
     bias = LazyTensor.zeros(shape[:1], tensor.dtype)
     weight = tensor.map(lambda own: own.T.contiguous(), shape, "")
-    full = f"visual.trunk.{name}"
-    return {full: weight, f"{full.removesuffix('weight')}bias": bias}
+    full_name = f"visual.trunk.{name}"
+    return {full_name: weight, f"{full_name.removesuffix('weight')}bias": bias}

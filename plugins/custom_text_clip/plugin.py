@@ -1,12 +1,11 @@
-"""The hooks of custom_text_clip. Free of torch until a model is built."""
+"""The hooks of custom_text_clip. torch is imported only when a model is built."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from registry_core import hookimpl
-from registry_core.tables import model_table, tag_table, tag_weights
+from registry_core import hookimpl, model_table, tag_table, tag_weights
 
 from .config import CustomTextClipConfig, claims
 

@@ -1,4 +1,4 @@
-"""The config of a DA-CLIP: that of its base, and who owns the base."""
+"""The config of a DA-CLIP: the config of its base model, and the owner of the base model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import SerializeAsAny
 from registry_core import ConfigError, ModelConfig, RawConfig
 
 PREFIX = "daclip_"
-# What the published models were trained to tell apart, in the words of https://github.com/Algolzw/daclip-uir.
+# The degradations that the published models distinguish, named as in https://github.com/Algolzw/daclip-uir.
 DEGRADATIONS = (
     "motion-blurry",
     "hazy",
@@ -26,10 +26,10 @@ DEGRADATIONS = (
 
 
 class DaClipConfig(ModelConfig):
-    """The common keys are the base's own.
+    """A config whose common keys are those of the base model.
 
     Attributes:
-        base: the base model's config, as its owner validated it.
+        base: Config of the base model, as its owner validated it.
     """
 
     architecture: ClassVar[str] = "daclip"
@@ -38,32 +38,40 @@ class DaClipConfig(ModelConfig):
 
     @classmethod
     def over(cls, base: ModelConfig, name: str) -> DaClipConfig:
-        """The DA-CLIP over a base.
+        """Return the config of the DA-CLIP over a base model.
+
+        Args:
+            base: Config of the base model.
+            name: Name of the DA-CLIP, for messages.
 
         Raises:
-            ConfigError: the base is no plain CLIP with a native ViT image tower.
+            ConfigError: The base is not a plain CLIP with a native ViT image tower.
         """
         if not can_be_base(base.raw()):
             raise ConfigError(
-                f"{name} cannot be: DA-CLIP adds its controls between the blocks of a plain CLIP with a native ViT "
-                f"image tower, and the base has {base.vision_cfg.summary} and {base.text_cfg.summary}. Nothing was "
-                f"built. `registry.list_models('{PREFIX}*')` returns the models that can be."
+                f"{name} cannot be built: DA-CLIP adds its controls between the blocks of a plain CLIP with a native "
+                f"ViT image tower, but the base has {base.vision_cfg.summary} and {base.text_cfg.summary}. Nothing was "
+                "built.",
+                name=name,
+                expected="a plain CLIP with a native ViT image tower",
+                found=f"{base.vision_cfg.summary} and {base.text_cfg.summary}",
+                advice=f"`registry.list_models('{PREFIX}*')` returns the models that can be built.",
             )
         return cls(**{key: getattr(base, key) for key in ModelConfig.model_fields}, base=base)
 
     def raw(self) -> dict[str, Any]:
-        """The base's raw config with this architecture, and `base_architecture` to lead back to the base's owner."""
+        """Return the base's raw config with this architecture. `base_architecture` names the owner of the base."""
         return {**self.base.raw(), "architecture": self.architecture, "base_architecture": self.base.architecture}
 
 
 def base_raw(raw: RawConfig) -> RawConfig:
-    """The base's raw config inside a DA-CLIP's."""
+    """Return the raw config of the base from the raw config of a DA-CLIP."""
     inner = {key: value for key, value in raw.items() if key not in {"architecture", "base_architecture"}}
     return {**inner, "architecture": raw["base_architecture"]} if "base_architecture" in raw else inner
 
 
 def can_be_base(raw: RawConfig) -> bool:
-    """Whether a raw config has a native ViT image tower and plain CLIP's text side; a look, no validation."""
+    """Whether a raw config has a native ViT image tower and plain CLIP's text side. Nothing else is validated."""
     vision = raw.get("vision_cfg")
     if not isinstance(vision, Mapping) or raw.get("architecture") == DaClipConfig.architecture:
         return False

@@ -1,4 +1,4 @@
-"""Checkpoints for a DA-CLIP: a whole one, or a plain CLIP's for its base. What the file holds decides."""
+"""Conversion of checkpoints for a DA-CLIP. By its content, a file is a whole DA-CLIP or a plain CLIP for its base."""
 
 from __future__ import annotations
 
@@ -7,26 +7,36 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from registry_core import Conversion, LazyTensor
-from registry_core.towers.fitting import fit_image_positions
+from registry_core.towers import fit_image_positions
 
 if TYPE_CHECKING:
-    from registry_core import Registry
+    from registry_core import PluginRegistry
 
     from .config import DaClipConfig
 
 BASE = "clip"
 CONTROL = "visual_control"
-# What a plain CLIP checkpoint cannot hold; initial_controller() writes it.
+# What a plain CLIP checkpoint lacks; initial_controller() writes it.
 CONTROLLER = (CONTROL, "logit_scale")
-# Image towers outside of the base: the control tower, and `visual`, which is the base's own.
+# Image towers outside of the `clip.` names: the control tower, and `visual`, the second name of the base's tower.
 IMAGE_TOWERS = ("visual_control.", "visual.")
 
 
 def convert(
-    config: DaClipConfig, trained: DaClipConfig, state: Mapping[str, LazyTensor], registry: Registry
+    config: DaClipConfig, trained: DaClipConfig, state: Mapping[str, LazyTensor], registry: PluginRegistry
 ) -> Conversion:
-    """A checkpoint under DaCLIP's names. The base's part is converted by the base's owner."""
-    # The text side of a DA-CLIP, saved by itself, has no control tower.
+    """Convert a checkpoint to DaCLIP's names. The owner of the base converts the base's part.
+
+    Args:
+        config: Config of the model.
+        trained: The config that the tensors were shaped for.
+        state: The checkpoint.
+        registry: Finds the owner of the base.
+
+    Raises:
+        CheckpointError: Position embeddings cannot be resized, or the base's part has another library's layout.
+    """
+    # A text side that was saved alone has names of the base (`clip.`), but no control tower.
     if not any(name.partition(".")[0] in {CONTROL, BASE} for name in state):
         base = registry.services.convert(config.base, trained.base, state)
         return Conversion(_prefixed(base.state), CONTROLLER, "plain CLIP for the base, controller started from it")

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from registry_core.losses.contrastive import ClipLoss, Losses
+from registry_core.losses import ClipLoss, Losses
 
 
 class DaClipLoss(ClipLoss):
-    """The contrastive loss of pictures and captions, and that of the pictures' degradations and their names.
+    """The contrastive loss of images and captions, and that of the images' degradations and their names.
 
-    Two pictures of one batch may have the same degradation; each still counts as the other's wrong answer, as in the
-    original (https://github.com/Algolzw/daclip-uir). What ClipLoss says of several processes holds for both parts.
+    Two images of one batch may have the same degradation. Each still counts as a negative of the other, as in the
+    original (https://github.com/Algolzw/daclip-uir). With several processes, both parts behave as documented for
+    ClipLoss.
     """
 
-    def forward(  # type: ignore[override]  # noqa: PLR0917 - in the original's order
+    def forward(  # type: ignore[override] # more inputs than ClipLoss # noqa: PLR0917 - in the original's order
         self,
         image_features: Tensor,
         text_features: Tensor,
@@ -23,21 +24,21 @@ class DaClipLoss(ClipLoss):
         logit_scale: Tensor,
         output_dict: bool = False,
     ) -> Losses:
-        """Both losses.
+        """Return both losses.
 
         Args:
-            image_features: of the image tower with its controls, [N, E], of length 1.
-            text_features: of the captions, [N, E], of length 1.
-            image_degra_features: of the control tower, [N, E], of length 1.
-            text_degra_features: of the degradations' names, [N, E], of length 1.
-            logit_scale: factor of both, not its logarithm.
-            output_dict: return a dict.
+            image_features: Features from the image tower with its controls, [N, E], of length 1.
+            text_features: Features of the captions, [N, E], of length 1.
+            image_degra_features: Features from the control tower, [N, E], of length 1.
+            text_degra_features: Features of the degradations' names, [N, E], of length 1.
+            logit_scale: Factor of both similarities, not its logarithm.
+            output_dict: Return a dict.
 
         Returns:
-            (contrastive, degradation), or with `output_dict` a dict with contrastive_loss and degra_loss; scalars.
+            Two scalars: (contrastive, degradation), or with `output_dict` a dict of contrastive_loss and degra_loss.
 
         Raises:
-            InputError: features that are no pairs, or no group of `world_size` processes.
+            InputError: The features are not pairs, or there is no group of `world_size` processes.
         """
         captions = self.compare(*self.get_logits(image_features, text_features, logit_scale))
         degradations = self.compare(*self.get_logits(image_degra_features, text_degra_features, logit_scale))

@@ -1,6 +1,6 @@
-"""The hooks of daclip. Free of torch until a model is built.
+"""The hooks of daclip. torch is imported only when a model is built.
 
-Every CLIP with a native ViT image tower has a DA-CLIP, `daclip_<name>`; the base always comes from the registry.
+Every CLIP with a native ViT image tower has a DA-CLIP, `daclip_<name>`. Its base model is resolved by the registry.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from registry_core import PictureAspects, hookimpl, local_weights
+from registry_core import ImageAspects, hookimpl, local_weights
 
 from .config import DEGRADATIONS, PREFIX, DaClipConfig, base_raw, can_be_base
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
         LoadReport,
         LossOptions,
         ModelConfig,
+        PluginRegistry,
         RawConfig,
-        Registry,
         Weights,
     )
 
@@ -36,7 +36,7 @@ def derive_models(base: Mapping[str, RawConfig]) -> Mapping[str, str]:
 
 
 @hookimpl
-def resolve_config(name: str, raw: RawConfig | None, registry: Registry) -> ModelConfig | None:
+def resolve_config(name: str, raw: RawConfig | None, registry: PluginRegistry) -> ModelConfig | None:
     if raw is not None:
         mine = raw.get("architecture") == DaClipConfig.architecture
         return DaClipConfig.over(registry.services.claim(base_raw(raw), name).config, name) if mine else None
@@ -45,8 +45,8 @@ def resolve_config(name: str, raw: RawConfig | None, registry: Registry) -> Mode
 
 
 @hookimpl
-def resolve_pretrained(name: str, config: ModelConfig, tag: str, registry: Registry) -> Weights | None:
-    """The base model's tag; where that lookup comes back empty, a local path."""
+def resolve_pretrained(name: str, config: ModelConfig, tag: str, registry: PluginRegistry) -> Weights | None:
+    """Return the weights of the base model's tag, or of a local path if the base has no such tag."""
     if not isinstance(config, DaClipConfig):
         return None
     found = registry.services.find_tag(name.removeprefix(PREFIX), tag)
@@ -54,19 +54,19 @@ def resolve_pretrained(name: str, config: ModelConfig, tag: str, registry: Regis
 
 
 @hookimpl
-def build_model(config: DaClipConfig, tower: str | None, registry: Registry) -> nn.Module:
+def build_model(config: DaClipConfig, tower: str | None, registry: PluginRegistry) -> nn.Module:
     from .model import DaCLIP
 
     return DaCLIP(registry.services.build(config.base, tower), config, tower)
 
 
 @hookimpl
-def build_tokenizer(config: DaClipConfig, registry: Registry) -> Callable[[str | list[str]], Tensor] | None:
+def build_tokenizer(config: DaClipConfig, registry: PluginRegistry) -> Callable[[str | list[str]], Tensor] | None:
     return registry.services.own_tokenizer(config.base)
 
 
 @hookimpl
-def build_preprocess(config: DaClipConfig, train: bool, registry: Registry) -> Callable[[Image], Tensor] | None:
+def build_preprocess(config: DaClipConfig, train: bool, registry: PluginRegistry) -> Callable[[Image], Tensor] | None:
     return registry.services.own_transform(config.base, train=train)
 
 
@@ -80,7 +80,7 @@ def build_loss(options: LossOptions) -> nn.Module:
 
 @hookimpl
 def convert_state_dict(
-    config: DaClipConfig, trained: DaClipConfig, state: Mapping[str, LazyTensor], registry: Registry
+    config: DaClipConfig, trained: DaClipConfig, state: Mapping[str, LazyTensor], registry: PluginRegistry
 ) -> Conversion:
     from .convert import convert
 
@@ -88,15 +88,15 @@ def convert_state_dict(
 
 
 @hookimpl
-def build_aspects(model: nn.Module) -> PictureAspects | None:
+def build_aspects(model: nn.Module) -> ImageAspects | None:
     from .model import DaCLIP
 
-    return PictureAspects(model.encode_aspects, {"degradation": DEGRADATIONS}) if isinstance(model, DaCLIP) else None
+    return ImageAspects(model.encode_aspects, {"degradation": DEGRADATIONS}) if isinstance(model, DaCLIP) else None
 
 
 @hookimpl
 def post_load(model: nn.Module, report: LoadReport) -> None:
-    """Start the controller where the file held none; then only the control tower is to be trained."""
+    """Initialise the controller if the file holds none, and freeze the base, so that only the controller is trained."""
     from .model import DaCLIP
 
     if isinstance(model, DaCLIP) and (report.random or report.left_to_owner):

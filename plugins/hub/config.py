@@ -1,4 +1,4 @@
-"""The two places that a name can be: a folder of this machine, a repository of the Hugging Face hub."""
+"""The two kinds of model repositories: a folder on this machine, and a repository of the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from registry_core import (
     UnknownWeightsError,
     Weights,
 )
-from registry_core.checkpoint.save import CONFIG_FILENAME
-from registry_core.errors import did_you_mean, listing
-from registry_core.safe_names import is_repository, is_revision
-from registry_core.tables import HUB_FILENAMES
+from registry_core.config import HUB_FILENAMES
+from registry_core.errors import close_names, did_you_mean, listing
+from registry_core.fetch import CONFIG_FILENAME, is_repository, is_revision
 
 WEIGHTS_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".npz")
 MAIN = "main"
@@ -26,11 +25,11 @@ MAIN = "main"
 
 @dataclass(frozen=True, slots=True)
 class LocalFolder:
-    """A folder as `registry.save` writes it, or as a hub repository is downloaded.
+    """A folder as `registry.save` writes it, or as it is downloaded from a hub repository.
 
     Attributes:
-        name: what the caller asked for.
-        path: absolute, so that it still leads there from another working directory.
+        name: The model name that the caller gave.
+        path: Absolute path, which stays valid in another working directory.
     """
 
     name: str
@@ -38,26 +37,20 @@ class LocalFolder:
 
     @classmethod
     def parse(cls, name: str, address: str) -> LocalFolder:
-        """The folder at a path.
+        """Return the folder at the path `address`.
 
         Raises:
-            UnknownModelError: there is none, or none that may be looked into.
-            ConfigError: it holds no config.
+            UnknownModelError: There is no such folder, or it cannot be read.
+            ConfigError: The folder holds no config.
         """
-        if not address.strip():
-            raise UnknownModelError(f"{name!r} names no folder. Expected local-dir:path/to/folder.")
-        try:
-            path = Path(address).expanduser().absolute()
-            found = path.is_dir()
-        except (OSError, ValueError, RuntimeError) as error:  # too long, with a NUL, or of an unknown user
-            raise UnknownModelError(f"{name!r} is no path that this system knows: {error}.") from error
-        if not found:
-            raise UnknownModelError(_no_folder(name, path))
+        path = _folder_path(name, address)
         try:
             if not (path / CONFIG_FILENAME).is_file():
-                raise ConfigError(_no_config(path))
+                raise _no_config(name, path)
         except OSError as error:
-            raise UnknownModelError(_closed(name, error)) from error
+            raise UnknownModelError(
+                _unreadable(name, error), name=name, path=path, found=error, advice=_PERMISSIONS
+            ) from error
         return cls(name, path)
 
     @property
@@ -66,36 +59,53 @@ class LocalFolder:
         return self.file(CONFIG_FILENAME)
 
     def file(self, name: str) -> LocalFile:
-        """A file of the folder."""
+        """Return a file of the folder."""
         return LocalFile(self.path / name)
 
     def weights(self) -> Weights:
-        """The file with a usual name, else the only file that looks like weights.
+        """Return the file with a usual name, or else the only file that looks like weights.
 
         Raises:
-            UnknownWeightsError: there is none, or the folder may not be listed.
-            ConflictError: there are several, none with a usual name.
+            UnknownWeightsError: There are no weights, or the folder cannot be listed.
+            ConflictError: There are several weight files, and none has a usual name.
         """
         try:
             entries = _entries(self.path)
         except OSError as error:
-            raise UnknownWeightsError(_closed(self.name, error)) from error
-        held = {name for name, is_file in entries.items() if is_file}
-        candidates = sorted(name for name in held if Path(name).suffix.lower() in WEIGHTS_SUFFIXES)
-        usual = [name for name in HUB_FILENAMES if name in held]
-        if not candidates:
             raise UnknownWeightsError(
-                f"{self.name} has a config and no weights: {self.path} holds {_described(entries)}. Expected "
-                f"{', '.join(HUB_FILENAMES)}, or one other file that ends in {', '.join(WEIGHTS_SUFFIXES)}. Nothing "
-                "was built. Put the weights there, give pretrained= their path, or pretrained=False for random ones."
-            )
+                _unreadable(self.name, error), name=self.name, path=self.path, found=error, advice=_PERMISSIONS
+            ) from error
+        files = {name for name, is_file in entries.items() if is_file}
+        candidates = sorted(name for name in files if Path(name).suffix.lower() in WEIGHTS_SUFFIXES)
+        usual = [name for name in HUB_FILENAMES if name in files]
+        if not candidates:
+            raise self._no_weights(entries)
         if not usual and len(candidates) > 1:
-            raise ConflictError(
-                f"{self.name} has several files that may be its weights: {listing(candidates)}. None is named "
-                f"{' or '.join(HUB_FILENAMES)}, so which is meant cannot be told. Nothing was built. Rename one, or "
-                f"give its path: pretrained={str(self.path / candidates[0])!r}."
-            )
+            raise self._several_weights(candidates)
         return Weights((self.file((usual or candidates)[0]),))
+
+    def _no_weights(self, entries: Mapping[str, bool]) -> UnknownWeightsError:
+        return UnknownWeightsError(
+            f"{self.name} has a config and no weights: {self.path} holds {_described(entries)}. Expected "
+            f"{', '.join(HUB_FILENAMES)}, or one other file that ends in {', '.join(WEIGHTS_SUFFIXES)}. Nothing was "
+            "built.",
+            name=self.name,
+            path=self.path,
+            expected=HUB_FILENAMES,
+            found=sorted(entries),
+            advice="Put the weights there, give pretrained= their path, or pretrained=False for random ones.",
+        )
+
+    def _several_weights(self, candidates: list[str]) -> ConflictError:
+        return ConflictError(
+            f"{self.name} has several files that may be its weights: {listing(candidates)}. None is named "
+            f"{' or '.join(HUB_FILENAMES)}, so the choice is not clear. Nothing was built.",
+            name=self.name,
+            path=self.path,
+            expected=HUB_FILENAMES,
+            found=candidates,
+            advice=f"Rename one, or give its path: pretrained={str(self.path / candidates[0])!r}.",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +113,9 @@ class HubRepository:
     """A repository of the Hugging Face hub.
 
     Attributes:
-        name: what the caller asked for.
+        name: The model name that the caller gave.
         repo: `org/repo`.
-        revision: branch, tag or commit.
+        revision: Branch, tag or commit.
     """
 
     name: str
@@ -114,17 +124,19 @@ class HubRepository:
 
     @classmethod
     def parse(cls, name: str, address: str) -> HubRepository:
-        """The repository at `org/repo` or `org/repo@revision`; whether it exists is found out when it is asked.
+        """Return the repository at `org/repo` or `org/repo@revision`. Only fetching its files tells whether it exists.
 
         Raises:
-            UnknownModelError: no such address.
+            UnknownModelError: The address is not valid.
         """
         repo, at, revision = address.partition("@")
         revision = revision if at else MAIN
         if not is_repository(repo) or not is_revision(revision):
             raise UnknownModelError(
-                f"{name!r} is no repository of the hub. Expected hf-hub:org/repo, or hf-hub:org/repo@revision with a "
-                "branch, tag or commit. Nothing was fetched."
+                f"{name!r} is not a repository of the hub. Expected hf-hub:org/repo, or hf-hub:org/repo@revision with "
+                "a branch, tag or commit. Nothing was fetched.",
+                name=name,
+                expected="hf-hub:org/repo[@revision]",
             )
         return cls(name, repo, revision)
 
@@ -134,11 +146,11 @@ class HubRepository:
         return self.file(CONFIG_FILENAME)
 
     def file(self, name: str) -> HubFile:
-        """A file of the repository."""
+        """Return a file of the repository."""
         return HubFile(self.repo, (name,), self.revision)
 
     def weights(self) -> Weights:
-        """The first of the usual names that the repository has, safe serialisations before others."""
+        """Return the first of the usual file names that the repository has. Safe formats go before others."""
         return Weights((HubFile(self.repo, HUB_FILENAMES, self.revision),))
 
 
@@ -147,45 +159,83 @@ SCHEMES: dict[str, Callable[[str, str], LocalFolder | HubRepository]] = {
     "hf-hub": HubRepository.parse,
 }
 
+_PERMISSIONS = "Correct the folder's permissions."
 
-def place_of(name: str) -> LocalFolder | HubRepository | None:
-    """The place that a name stands for, or None where it has another scheme or none.
+
+def model_repository(name: str) -> LocalFolder | HubRepository | None:
+    """Return the model repository that a name refers to, or None if the name has another scheme or none.
 
     Raises:
-        UnknownModelError, ConfigError: the scheme is known, and what follows leads nowhere.
+        UnknownModelError: The scheme is known, but the address is not valid or the folder does not exist.
+        ConfigError: The folder holds no config.
     """
     scheme, _, address = name.partition(":")
     parse = SCHEMES.get(scheme)
     return None if parse is None else parse(name, address)
 
 
-def _no_folder(name: str, path: Path) -> str:
+def _folder_path(name: str, address: str) -> Path:
+    if not address.strip():
+        raise UnknownModelError(
+            f"{name!r} names no folder. Expected local-dir:path/to/folder.",
+            name=name,
+            expected="local-dir:path/to/folder",
+        )
+    try:
+        path = Path(address).expanduser().absolute()
+        exists = path.is_dir()
+    except (OSError, ValueError, RuntimeError) as error:  # too long, with a null character, or of an unknown user
+        raise UnknownModelError(
+            f"{name!r} is not a valid path on this system: {error}.", name=name, found=error
+        ) from error
+    if not exists:
+        raise _no_folder(name, path)
+    return path
+
+
+def _no_folder(name: str, path: Path) -> UnknownModelError:
     if path.exists():
-        return (
-            f"{name!r} names a file, expected a folder with {CONFIG_FILENAME}. Nothing was built. Give its folder, or "
-            "another model's name and the file as pretrained=."
+        return UnknownModelError(
+            f"{name!r} names a file, expected a folder with {CONFIG_FILENAME}. Nothing was built.",
+            name=name,
+            path=path,
+            expected=f"a folder with {CONFIG_FILENAME}",
+            found="a file",
+            advice="Give its folder, or another model's name and the file as pretrained=.",
         )
     siblings = [entry.name for entry in path.parent.iterdir() if entry.is_dir()] if path.parent.is_dir() else []
-    return f"{name!r}: there is no folder {path}.{did_you_mean(path.name, siblings)} Nothing was built."
+    return UnknownModelError(
+        f"{name!r}: the folder {path} does not exist.{did_you_mean(path.name, siblings)} Nothing was built.",
+        name=name,
+        path=path,
+        suggestions=close_names(path.name, siblings),
+    )
 
 
-def _no_config(path: Path) -> str:
+def _no_config(name: str, path: Path) -> ConfigError:
     entries = _entries(path)
-    advice = "Write it with registry.save, or name the folder that has it."
+    advice = "Write the config with registry.save, or name the folder that holds it."
     if "config.json" in entries:
-        advice = "Its config.json is another library's, such as transformers', which is not read here."
-    return f"{path} has no {CONFIG_FILENAME}. It holds {_described(entries)}. Nothing was built. {advice}"
+        advice = "Its config.json is from another library, such as transformers, and is not read."
+    return ConfigError(
+        f"{path} has no {CONFIG_FILENAME}. It holds {_described(entries)}. Nothing was built.",
+        name=name,
+        path=path,
+        expected=CONFIG_FILENAME,
+        found=sorted(entries),
+        advice=advice,
+    )
 
 
 def _entries(folder: Path) -> dict[str, bool]:
-    """Name -> whether it is a file."""
+    """Return the names in a folder, each with whether it is a file."""
     return {entry.name: entry.is_file() for entry in folder.iterdir()}
 
 
 def _described(entries: Mapping[str, bool]) -> str:
-    """What a folder holds, for messages."""
-    return listing([f"{name}{'' if entries[name] else ' (no file)'}" for name in sorted(entries)]) or "nothing"
+    """Return what a folder holds, for messages."""
+    return listing([f"{name}{'' if entries[name] else ' (not a file)'}" for name in sorted(entries)]) or "nothing"
 
 
-def _closed(name: str, error: OSError) -> str:
-    return f"{name!r} may not be looked into: {error}. Nothing was built. Correct the folder's permissions."
+def _unreadable(name: str, error: OSError) -> str:
+    return f"{name!r} cannot be read: {error}. Nothing was built."

@@ -1,4 +1,4 @@
-"""The config of CLIP with native towers, and which raw configs are its own."""
+"""The config of CLIP with native towers, and the recognition of its raw configs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from registry_core import AnyVisionConfig, ModelConfig, RawConfig, TextConfig
 
 
 class ClipConfig(ModelConfig):
-    """A native text tower, and an image tower of either kind. `custom_text: true` would be another architecture."""
+    """A native text tower, and a native or timm image tower. `custom_text: true` is another architecture."""
 
     architecture: ClassVar[str] = "openai_clip"
 
@@ -20,7 +20,7 @@ class ClipConfig(ModelConfig):
 
 
 def claims(raw: RawConfig) -> bool:
-    """Whether a raw config is plain CLIP: it says so, or nothing in it speaks of a special text side or a decoder."""
+    """Whether a raw config is plain CLIP: by its `architecture`, or without a separate text tower and a decoder."""
     if "architecture" in raw:
         return bool(raw["architecture"] == ClipConfig.architecture)
     text = raw.get("text_cfg")

@@ -1,19 +1,18 @@
-"""Published CLIP checkpoints under the names and shapes of the model."""
+"""Conversion of published CLIP checkpoints to the parameter names and shapes of the model."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from registry_core import CheckpointError, Conversion, LazyTensor, ModelConfig
-from registry_core.checkpoint.layout import relayout
-from registry_core.towers.fitting import fit_image_positions, fit_scalars, fit_text_positions
+from registry_core import CheckpointError, Conversion, LazyTensor, ModelConfig, relayout
+from registry_core.towers import fit_image_positions, fit_scalars, fit_text_positions
 
 from .layouts import LAYOUTS
 
-# OpenAI's archives carry three numbers beside the parameters.
+# OpenAI's archives hold three numbers in addition to the parameters.
 ARCHIVE_NUMBERS = frozenset({"input_resolution", "context_length", "vocab_size"})
 
-# A key that only another layout has -> what that layout is called. A whole CLIPModel is converted instead.
+# A name that only another layout has -> that layout, for the message. A whole CLIPModel is converted instead.
 FOREIGN_LAYOUTS = {
     "text_model.embeddings.token_embedding.weight": "a part of transformers' CLIPModel, or a relative of it",
     "vision_model.embeddings.class_embedding": "a part of transformers' CLIPModel, or a relative of it",
@@ -23,10 +22,15 @@ FOREIGN_LAYOUTS = {
 
 
 def convert(config: ModelConfig, trained: ModelConfig, state: Mapping[str, LazyTensor]) -> Conversion:
-    """A checkpoint for the model of `config`.
+    """Convert a checkpoint for the model of `config`.
+
+    Args:
+        config: Config of the model.
+        trained: The config that the tensors were shaped for.
+        state: The checkpoint.
 
     Raises:
-        CheckpointError: the layout is another library's, or position embeddings cannot be resized.
+        CheckpointError: The layout is another library's, or position embeddings cannot be resized.
     """
     kind = "CLIP"
     for signs, rules, dropped, name in LAYOUTS:
@@ -40,10 +44,13 @@ def convert(config: ModelConfig, trained: ModelConfig, state: Mapping[str, LazyT
 
 
 def _refuse_foreign(state: Mapping[str, LazyTensor]) -> None:
-    layout = next((layout for key, layout in FOREIGN_LAYOUTS.items() if key in state), None)
-    if layout is not None:
+    key, layout = next(((key, layout) for key, layout in FOREIGN_LAYOUTS.items() if key in state), (None, ""))
+    if key is not None:
         raise CheckpointError(
             f"The checkpoint is in the layout of {layout}, expected OpenAI's and open_clip's CLIP layout "
-            "(visual.*, transformer.*, token_embedding.weight ...). Nothing was loaded. Load it with the library that "
-            "wrote it, or convert its names."
+            "(visual.*, transformer.*, token_embedding.weight ...). Nothing was loaded.",
+            name=key,
+            expected="OpenAI's and open_clip's CLIP layout",
+            found=layout,
+            advice="Load it with the library that wrote it, or convert its names.",
         )

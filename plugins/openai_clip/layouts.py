@@ -1,12 +1,12 @@
-"""Layouts of other libraries, as rules into CLIP's own names."""
+"""Layouts of other libraries, as rules that lead to CLIP's own names."""
 
 from __future__ import annotations
 
-from registry_core.checkpoint.layout import Rule
+from registry_core import Rule
 
 
 def _blocks(theirs: str, ours: str) -> list[Rule]:
-    """The residual blocks of a tower of transformers."""
+    """Return the rules for the residual blocks of a tower of transformers."""
     attention, block = f"{theirs}.*.self_attn", f"{ours}.*"
     joined = [
         Rule(f"{block}.attn.in_proj_{kind}", tuple(f"{attention}.{part}_proj.{kind}" for part in "qkv"))
@@ -42,12 +42,12 @@ TRANSFORMERS_CLIP = (
     Rule("visual.proj", ("visual_projection.weight",), "transpose"),
 )
 TRANSFORMERS_DROPPED = ("text_model.embeddings.position_ids", "vision_model.embeddings.position_ids")
-# What a whole CLIPModel has; one of its towers alone has not.
+# Names that a whole CLIPModel has. One of its towers alone lacks some of them.
 TRANSFORMERS_SIGNS = frozenset(rule.sources[0] for rule in TRANSFORMERS_CLIP if "*" not in rule.sources[0])
 
 
 def _timm_blocks() -> list[Rule]:
-    """The residual blocks of timm's VisionTransformer."""
+    """Return the rules for the residual blocks of timm's VisionTransformer."""
     ours, theirs = "visual.transformer.resblocks.*", "blocks.*"
     renamed = {
         "norm1": "ln_1",
@@ -64,7 +64,7 @@ def _timm_blocks() -> list[Rule]:
     ]
 
 
-# timm's vit_*_clip_*: CLIP's image tower alone, https://github.com/huggingface/pytorch-image-models.
+# timm's vit_*_clip_* models: CLIP's image tower alone, https://github.com/huggingface/pytorch-image-models.
 TIMM_VIT = (
     Rule("visual.class_embedding", ("cls_token",), "flat"),
     Rule("visual.positional_embedding", ("pos_embed",), "first"),
@@ -76,7 +76,7 @@ TIMM_VIT = (
 )
 TIMM_VIT_SIGNS = frozenset({"cls_token", "pos_embed", "patch_embed.proj.weight", "norm_pre.weight"})
 
-# (what a state in the layout has, rules, names without a counterpart, what it is)
+# (names that identify the layout, rules, names to drop, description of the checkpoint)
 LAYOUTS = (
     (TRANSFORMERS_SIGNS, TRANSFORMERS_CLIP, TRANSFORMERS_DROPPED, "CLIP, in the layout of transformers"),
     (TIMM_VIT_SIGNS, TIMM_VIT, (), "CLIP's image tower, in the layout of timm"),

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from registry_core.towers.contrastive import ContrastiveModel
-from registry_core.towers.locking import check_norms, lock_groups
-from registry_core.towers.text_transformer import TextLayers
+from registry_core.towers import ContrastiveModel, TextLayers, check_norms, lock_groups
 
 from .config import ClipConfig
 
@@ -14,14 +12,15 @@ from .config import ClipConfig
 class CLIP(ContrastiveModel, TextLayers):
     """Contrastive language-image pre-training with a native text tower.
 
-    Radford et al. 2021, https://arxiv.org/abs/2103.00020; parameter names of https://github.com/openai/CLIP.
+    Radford et al. 2021, https://arxiv.org/abs/2103.00020. The parameter names are those of
+    https://github.com/openai/CLIP.
 
     Args:
-        config: the model's config.
-        tower: "image" or "text" leaves the other tower out; None builds both.
+        config: Config of the model.
+        tower: "image" or "text" builds only that tower. None builds both.
     """
 
-    text_stops_early = False  # so the feature is always that of all blocks, as in open_clip
+    text_stops_early = False  # the feature is always computed from all blocks, as in open_clip
 
     def __init__(self, config: ClipConfig, tower: str | None = None) -> None:
         super().__init__(config, tower)
@@ -30,12 +29,12 @@ class CLIP(ContrastiveModel, TextLayers):
         self.add_logit_parameters()
 
     def text_features(self, text: Tensor) -> Tensor:
-        """Token ids [N, L] -> features [N, E]."""
+        """Encode token ids [N, L] as features [N, E]."""
         return self.encode_tokens(text)[0]
 
     @property
     def text_pool_type(self) -> str:
-        """Which token stands for the text; the config's, until it is set."""
+        """The way of pooling, which chooses the token that stands for the text. The default is the config's."""
         return self.pool_type
 
     @text_pool_type.setter
@@ -44,7 +43,7 @@ class CLIP(ContrastiveModel, TextLayers):
 
     @property
     def text_eos_id(self) -> int:
-        """The id whose token that is with `text_pool_type="eos"`; the config's, until it is set."""
+        """The id of the token that stands for the text if `text_pool_type` is "eos". The default is the config's."""
         return self.eos_id
 
     @text_eos_id.setter
@@ -52,23 +51,24 @@ class CLIP(ContrastiveModel, TextLayers):
         self.eos_id = eos_id
 
     def lock_text_tower(self, unlocked_layers: int = 0, freeze_layer_norm: bool = True) -> None:
-        """Freeze the text tower but its last groups.
+        """Freeze the text tower except its last groups.
 
         Raises:
-            InputError: norms are to stay trainable; they are frozen with their block.
+            BuildError: The model was created without its text tower.
+            InputError: `freeze_layer_norm` is False. The norms are always frozen with their block.
         """
         check_norms(freeze_layer_norm=freeze_layer_norm)
         self.need("text")
-        lock_groups(self.text_groups(), unlocked_layers)
+        lock_groups(self.text_groups(), unlocked_layers, "unlocked_layers")
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Trade time for memory in training."""
+        """Recompute activations in the backward pass, which saves memory and costs time."""
         if self.tower != "text":
-            self.visual.set_grad_checkpointing(enable)  # type: ignore[operator]
+            self.visual.set_grad_checkpointing(enable)
         if self.tower != "image":
             self.transformer.grad_checkpointing = enable
 
     def no_weight_decay(self) -> set[str]:
-        """Names of parameters that optimisers leave out of weight decay."""
-        visual = self.visual.no_weight_decay() if self.tower != "text" else ()  # type: ignore[operator]
+        """Return the names of parameters that optimisers leave out of weight decay."""
+        visual = self.visual.no_weight_decay() if self.tower != "text" else ()
         return {"positional_embedding", *(f"visual.{name}" for name in visual)}

@@ -1,11 +1,19 @@
-"""Checkpoints: from a file of unknown make to tensors in a model, without running anything the file brings.
+"""Checkpoints: read the tensors of a file of any supported format, without running anything that the file contains.
 
-recognise.py    what kind of file is this, by content
 index.py        names, dtypes, shapes and offsets: the common form of every format, free of torch
-safetensors.py, zip_archive.py, unpickle.py, legacy.py    one format each, into an index
+file.py         an open file, read at exact offsets
+stored.py       a tensor whose elements are stored in a file without encoding
+recognise.py    finds the format of a file by its content
+safetensors.py, zip_archive.py, unpickle.py, npz.py, legacy.py    one format each, read into an index
 shards.py       a checkpoint in several files
-state_dict.py   finds the state dict in what was saved, and strips training prefixes
-read.py         bytes into tensors: private memory, mapped, or one by one
-load.py         tensors into a model; what is missing, unexpected or of another shape
-save.py         a model's tensors into a file, each storage once
+state_dict.py   finds the state dict in a saved object, and strips training prefixes
+layout.py       converts another library's names and shapes by a table of rules
+read.py         reads bytes into tensors: private memory, mapped, or one by one
+
+The names below are for plugins.
 """
+
+from registry_core.checkpoint.index import Conversion, LazyTensor
+from registry_core.checkpoint.layout import Rule, relayout
+
+__all__ = ["Conversion", "LazyTensor", "Rule", "relayout"]

@@ -1,18 +1,18 @@
-"""The index of a checkpoint: what tensors a file holds and where, before any of them is read. Free of torch."""
+"""The index of a checkpoint: the tensors of a file and their locations, before any tensor is read. Free of torch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import prod
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
 
     from registry_core.checkpoint.file import CheckpointFile
 
-# Bytes an element takes, by torch's name of the dtype.
+# Size of an element in bytes, by torch's name of the dtype.
 ITEM_SIZES = {
     "float64": 8, "float32": 4, "float16": 2, "bfloat16": 2,
     "int64": 8, "int32": 4, "int16": 2, "int8": 1, "uint8": 1, "bool": 1,
@@ -23,12 +23,12 @@ ITEM_SIZES = {
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Where a tensor's elements lie in a file: contiguous, little-endian.
+    """Where the elements of a tensor are stored in a file: contiguous, little-endian.
 
     Attributes:
-        offset: of the first byte.
-        size: in bytes.
-        file: which file, open; a checkpoint may be in several.
+        offset: Offset of the first byte.
+        size: Size in bytes.
+        file: The open file; a checkpoint may consist of several.
     """
 
     offset: int
@@ -36,24 +36,16 @@ class Stored:
     file: CheckpointFile | None = None
 
 
-class TensorSource(Protocol):
-    """An open file that can read one stored tensor into private memory."""
-
-    def read(self, tensor: LazyTensor) -> torch.Tensor:
-        """The tensor, in memory of its own."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class LazyTensor:
-    """A tensor that is known but not read.
+    """A tensor of a checkpoint that is not read yet.
 
     Attributes:
-        dtype: torch's name of it, such as "float32".
-        shape: of the tensor that `load` returns.
-        load: reads it, and applies what conversions added.
-        stored: its place in the file, where the file's bytes are the tensor; None where something must be computed.
-        note: what conversions did to it, for the report.
+        dtype: torch's name of the dtype, such as "float32".
+        shape: Shape of the tensor that `load` returns.
+        load: Reads the tensor and applies the conversions.
+        stored: Where the tensor is stored, if the bytes of the file are its elements; None if it must be computed.
+        note: What conversions did to the tensor, for the report.
     """
 
     dtype: str
@@ -64,7 +56,7 @@ class LazyTensor:
 
     @classmethod
     def zeros(cls, shape: tuple[int, ...], dtype: str = "float32") -> LazyTensor:
-        """What a layout leaves out since it is zero there."""
+        """Return a tensor of zeros, for a parameter that a layout omits because it is zero there."""
 
         def load() -> torch.Tensor:
             import torch
@@ -74,13 +66,19 @@ class LazyTensor:
         return cls(dtype, shape, load, note="not in the file, set to 0")
 
     def map(self, function: Callable[[torch.Tensor], torch.Tensor], shape: tuple[int, ...], note: str) -> LazyTensor:
-        """The tensor that `function` makes of this one, once it is read."""
+        """Return the tensor that `function` computes from this one when it is read.
+
+        Args:
+            function: Computes the new tensor. The dtype must stay the same.
+            shape: Shape of the new tensor.
+            note: What the function does, for the report; added to the existing note.
+        """
         inner = self.load
         joined = ", ".join(filter(None, (self.note, note)))
         return LazyTensor(self.dtype, shape, lambda: function(inner()), None, joined)
 
     def reshaped(self, shape: tuple[int, ...], note: str) -> LazyTensor:
-        """The same elements under another shape of equal size."""
+        """Return the same elements under another shape of equal size."""
         if self.stored is not None and prod(shape) == prod(self.shape):
             inner = self.load
             return replace(self, shape=shape, load=lambda: inner().reshape(shape), note=note)
@@ -88,18 +86,18 @@ class LazyTensor:
 
     @property
     def size(self) -> int:
-        """In bytes, as stored or as computed."""
+        """Size in bytes, as stored or as computed."""
         return prod(self.shape) * ITEM_SIZES[self.dtype]
 
 
 @dataclass(frozen=True, slots=True)
 class CheckpointIndex:
-    """What a file holds.
+    """The content of a checkpoint file.
 
     Attributes:
-        format: for people, such as "torch zip archive".
-        tensors: by the name the file gives them, prefixes of training stripped.
-        notes: what was done to find them: the container key, the prefix.
+        format: Name of the format for people, such as "torch zip archive".
+        tensors: The tensors by the names in the file, without training prefixes.
+        notes: How the tensors were found: the container key, the prefixes that were stripped.
     """
 
     format: str
@@ -109,13 +107,13 @@ class CheckpointIndex:
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """A checkpoint's tensors under a model's own names.
+    """The tensors of a checkpoint under a model's own names.
 
     Attributes:
-        state: model parameter name -> tensor.
-        left_to_owner: parameters, or modules with all of theirs, that the checkpoint does not hold and that the owner
-            writes in `post_load`.
-        kind: what the plugin recognised, for the report, such as "plain CLIP".
+        state: Model parameter name -> tensor.
+        left_to_owner: Parameters, or modules with all their parameters, that the checkpoint does not hold and that the
+            owner writes in `post_load`.
+        kind: What the plugin recognised, for the report, such as "plain CLIP".
     """
 
     state: Mapping[str, LazyTensor]
@@ -128,5 +126,5 @@ class Conversion:
 
 
 def is_left(name: str, parts: Iterable[str]) -> bool:
-    """Whether a parameter is one of those named, or of a module that is."""
+    """Whether `parts` contains a parameter itself or a module that contains it."""
     return any(name == part or name.startswith(f"{part}.") for part in parts)

@@ -1,7 +1,7 @@
-"""Another library's names and shapes into ours, by a table of rules.
+"""Convert another library's tensor names and shapes to ours, by a table of rules.
 
-A rule names the tensors of the other layout, the parameter they make here, and how. `*` stands for one part of a name
-(between dots or slashes) and is carried over. Nothing is read: the result is lazy as its sources are.
+A rule names the tensors of the other layout, our parameter that they make, and the change of shape. `*` stands for one
+part of a name (between dots or slashes) and is copied to the new name. No tensor is read: the results are lazy too.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class Rule:
     """One or more tensors of the other layout make one parameter.
 
     Attributes:
-        target: the parameter's name here.
-        sources: names in the other layout; several are joined along the first dimension, in this order.
-        how: key of HOW, what happens to each before it is joined.
+        target: Name of the parameter in our layout.
+        sources: Names in the other layout. Several tensors are joined along the first dimension, in this order.
+        how: Key of HOW: the change that is applied to each tensor before they are joined.
     """
 
     target: str
@@ -41,7 +41,7 @@ def _flat(shape: Shape) -> int:
     return size
 
 
-# What may happen to a tensor, and what that does to its shape. C in, O out, H heads, D width of a head.
+# The possible changes of a tensor, each with the change of its shape. C in, O out, H heads, D width of a head.
 HOW: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Shape], Shape]]] = {
     "same": (lambda t: t, lambda s: s),
     "transpose": (lambda t: t.T.contiguous(), lambda s: s[::-1]),  # [C, O] -> [O, C]
@@ -63,34 +63,36 @@ HOW: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Shape], Shape]]] = {
 def relayout(
     state: Mapping[str, LazyTensor], rules: Iterable[Rule], dropped: Iterable[str] = ()
 ) -> dict[str, LazyTensor]:
-    """The state under our names.
+    """Convert a state dict to our names.
 
     Args:
-        state: in the other layout.
-        rules: see Rule. A rule some of whose sources are absent makes nothing, and leaves the others as they are.
-        dropped: names, with `*`, that have no counterpart and no meaning here, such as position ids.
+        state: The tensors in the other layout.
+        rules: See Rule. If a source of a rule is absent, the rule makes nothing and leaves its other sources as they
+            are.
+        dropped: Names, with `*`, that have no counterpart and no meaning here, such as position ids.
 
     Returns:
-        What the rules make, and every tensor that none of them named, under the name it had.
+        The tensors that the rules make, and every tensor that no rule used, under its old name.
     """
-    result: dict[str, LazyTensor] = {}
+    converted: dict[str, LazyTensor] = {}
     used: set[str] = set()
     for rule in rules:
         pattern = _pattern(rule.sources[0])
         for match in filter(None, map(pattern.fullmatch, state)):
-            names = [_filled(source, match.groups()) for source in rule.sources]
+            names = [_fill_stars(source, match.groups()) for source in rule.sources]
             if all(name in state for name in names):
                 used.update(names)
-                result[_filled(rule.target, match.groups())] = _combined([state[name] for name in names], rule.how)
-    ignored = [_pattern(name) for name in dropped]
-    left = {name: tensor for name, tensor in state.items() if name not in used}
-    kept = {name: tensor for name, tensor in left.items() if not any(p.fullmatch(name) for p in ignored)}
-    return {**result, **kept}
+                target = _fill_stars(rule.target, match.groups())
+                converted[target] = _combine([state[name] for name in names], rule.how)
+    patterns = [_pattern(name) for name in dropped]
+    unused = {name: tensor for name, tensor in state.items() if name not in used}
+    kept = {name: tensor for name, tensor in unused.items() if not any(p.fullmatch(name) for p in patterns)}
+    return {**converted, **kept}
 
 
-def _combined(parts: list[LazyTensor], how: str) -> LazyTensor:
-    change, reshape = HOW[how]
-    changed = parts if how == "same" else [part.map(change, reshape(part.shape), "") for part in parts]
+def _combine(parts: list[LazyTensor], how: str) -> LazyTensor:
+    change, change_shape = HOW[how]
+    changed = parts if how == "same" else [part.map(change, change_shape(part.shape), "") for part in parts]
     if len(changed) == 1:
         return changed[0]
 
@@ -107,6 +109,6 @@ def _pattern(name: str) -> re.Pattern[str]:
     return re.compile(re.escape(name).replace(r"\*", "([^./]+)"))
 
 
-def _filled(name: str, parts: tuple[str, ...]) -> str:
+def _fill_stars(name: str, parts: tuple[str, ...]) -> str:
     remaining = iter(parts)
     return re.sub(r"\*", lambda _: next(remaining), name)

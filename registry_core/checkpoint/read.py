@@ -1,8 +1,8 @@
-"""Bytes into tensors.
+"""Read bytes into tensors.
 
-Three ways, chosen by the loader: all tensors of a file into one private buffer, read by two threads; the file mapped
-copy-on-write; or tensor by tensor. In the first two each tensor has a storage of its own over the buffer, so that
-saving one writes that one only.
+The loader chooses one of three ways. Two threads read all tensors of a file into one private buffer, or the file is
+mapped copy-on-write, or the tensors are read one by one. In the first two, each tensor has its own storage over a part
+of the buffer, so that saving one tensor writes that tensor only.
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ import torch
 from registry_core.checkpoint.file import CheckpointFile
 from registry_core.checkpoint.index import ITEM_SIZES, LazyTensor, Stored
 
-_CHUNK = 16 << 20  # bytes a read call asks for: large enough to amortise the call, small enough to balance two threads
+_CHUNK = 16 << 20  # bytes per read call: large enough to amortise the call, small enough to balance two threads
 _THREADS = 2
-_ALIGNMENT = 64  # bytes; what torch's allocator gives on a CPU
-_OWN_PAGES = 1 << 20  # bytes of a tensor, from which on a last page that is not full does not matter
-_GAP = 1 << 16  # holes up to this size are read through: cheaper than another call
+_ALIGNMENT = 64  # bytes; the alignment of torch's own allocator on a CPU
+_OWN_PAGES = 1 << 20  # tensors of at least this many bytes get their own pages: a partly used last page costs little
+_GAP = 1 << 16  # gaps up to this size in bytes are read too, which is cheaper than another call
 
 
 def dtype_of(name: str) -> torch.dtype:
-    """Torch's dtype of that name, such as "float32"."""
+    """Return torch's dtype of a name, such as "float32"."""
     dtype: torch.dtype = getattr(torch, name)
     return dtype
 
 
 def tensor_from_bytes(data: bytearray | mmap.mmap, dtype: str, shape: tuple[int, ...], offset: int = 0) -> torch.Tensor:
-    """A tensor over writable memory, kept alive by it."""
+    """Return a tensor over writable memory. The tensor keeps the memory alive."""
     if prod(shape) == 0:
         return torch.empty(shape, dtype=dtype_of(dtype))
     flat = torch.frombuffer(data, dtype=dtype_of(dtype), count=prod(shape), offset=offset)
-    # Parameters may lie anywhere in a file; kernels expect elements at multiples of their size.
+    # A file may store parameters at any offset, but kernels expect elements at multiples of their size.
     return (flat.clone() if flat.data_ptr() % ITEM_SIZES[dtype] else flat).reshape(shape)
 
 
 def strided_from_bytes(data: bytearray, dtype: str, shape: tuple[int, ...], strides: tuple[int, ...]) -> torch.Tensor:
-    """A contiguous tensor of elements that lie apart."""
+    """Return a contiguous tensor of elements that are stored with strides."""
     if prod(shape) == 0:
         return torch.empty(shape, dtype=dtype_of(dtype))
     elements = torch.frombuffer(data, dtype=dtype_of(dtype)).as_strided(shape, strides)
@@ -52,55 +52,56 @@ def strided_from_bytes(data: bytearray, dtype: str, shape: tuple[int, ...], stri
 
 
 def read_one(file: CheckpointFile, offset: int, dtype: str, shape: tuple[int, ...]) -> torch.Tensor:
-    """One tensor, whose elements lie in the file from `offset` on, in memory of its own.
+    """Read one tensor, whose elements are stored from `offset` on, into its own memory.
 
     Raises:
-        CheckpointError: the file ends early.
+        CheckpointError: The file ends early.
     """
     size = prod(shape) * ITEM_SIZES[dtype]
     if size >= _OWN_PAGES:
-        # Pages of its own go back at once where the tensor is only read to be cast; malloc may keep them.
+        # A tensor that is only read to be cast is freed soon. Its own pages return to the system at once; malloc might
+        # keep them.
         buffer = _private_memory(size)
         file.read_into(memoryview(buffer), offset)
         return tensor_from_bytes(buffer, dtype, shape)
     tensor = torch.empty(shape, dtype=dtype_of(dtype), device="cpu")
     if tensor.nbytes:
-        # Torch's own memory, since it is aligned; by its address, since numpy need not be installed.
+        # torch's own memory is aligned. It is filled by its address, because numpy may not be installed.
         memory = (ctypes.c_char * tensor.nbytes).from_address(tensor.data_ptr())
         file.read_into(memoryview(memory).cast("B"), offset)
     return tensor
 
 
 def read_private(file: CheckpointFile, tensors: Sequence[LazyTensor]) -> list[torch.Tensor]:
-    """All the tensors, in one private buffer that the file's later fate cannot touch.
+    """Read all tensors into one private buffer, which later changes of the file do not affect.
 
-    Each begins where torch's own allocator would let it begin. Elsewhere kernels sum in another order, and the last
-    bits of a result would depend on where a file has its tensors.
+    Each tensor begins at the alignment of torch's own allocator. At other addresses kernels sum in another order, and
+    the last bits of a result would depend on the offsets of the tensors in the file.
 
     Raises:
-        CheckpointError: the file ends early.
+        CheckpointError: The file ends early.
     """
     runs = _aligned([(stored.offset, stored.offset + stored.size) for stored in _distinct(tensors).values()])
     if not runs:
         return [tensor.load() for tensor in tensors]
-    # Pages of a private anonymous map that no read touches take no memory.
+    # Pages of a private anonymous map take no memory until something is read into them.
     buffer = _private_memory(runs[-1].target + runs[-1].end - runs[-1].begin)
     _fill(file, memoryview(buffer), [chunk for run in runs for chunk in run.chunks()])
     return _over_buffer(tensors, buffer, runs)
 
 
 def _private_memory(size: int) -> mmap.mmap:
-    """Memory of this process alone."""
-    if not hasattr(mmap, "MAP_PRIVATE"):  # Windows: its own kind is private
+    """Allocate memory that no other process shares."""
+    if not hasattr(mmap, "MAP_PRIVATE"):  # on Windows, anonymous maps are private
         return mmap.mmap(-1, size)
-    # Python's default is shared memory, in which a forked child would write its parent's parameters. Huge pages are not
-    # asked for: where a virtual machine gives free blocks back to its host, each must be fetched anew, at four times
-    # the cost of the copy.
+    # Python's default is shared memory, through which a forked child would change its parent's parameters.
+    # Huge pages are not requested. A virtual machine may return free blocks to its host; then each huge page must be
+    # requested from the host again, at four times the cost of the copy.
     return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
 def read_mapped(file: CheckpointFile, tensors: Sequence[LazyTensor]) -> list[torch.Tensor]:
-    """All the tensors, mapped copy-on-write: truncating the file later ends the process at the next access."""
+    """Map all tensors copy-on-write. If the file is truncated later, the next access ends the process."""
     if not _distinct(tensors):
         return [tensor.load() for tensor in tensors]
     whole = mmap.mmap(file.stream.fileno(), 0, access=mmap.ACCESS_COPY)
@@ -109,46 +110,52 @@ def read_mapped(file: CheckpointFile, tensors: Sequence[LazyTensor]) -> list[tor
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """Bytes of the file, from `begin` to `end`, that lie together in a buffer, from `target` on."""
+    """The bytes from `begin` to `end` of the file, which are stored together in a buffer from `target` on."""
 
     begin: int
     end: int
     target: int
 
     def chunks(self) -> list[_Run]:
-        """The run in parts that one call reads."""
+        """Split the run into parts that are read by one call each."""
         cuts = pairwise([*range(self.begin, self.end, _CHUNK), self.end])
         return [_Run(begin, end, self.target + begin - self.begin) for begin, end in cuts]
 
 
 def _distinct(tensors: Sequence[LazyTensor]) -> dict[int, Stored]:
-    """By position, the places in the file of tensors that have bytes, none of which another has taken; ascending."""
-    placed = [(index, tensor.stored) for index, tensor in enumerate(tensors) if tensor.stored and tensor.stored.size]
+    """Return where tensors are stored, by their index in `tensors` and in the order of the file.
+
+    Tensors without bytes, and tensors that overlap an earlier one in the file, are left out.
+    """
+    located = [(index, tensor.stored) for index, tensor in enumerate(tensors) if tensor.stored and tensor.stored.size]
     result: dict[int, Stored] = {}
-    taken_to = 0
-    for index, stored in sorted(placed, key=lambda item: item[1].offset):
-        if stored.offset >= taken_to:
+    used_until = 0
+    for index, stored in sorted(located, key=lambda item: item[1].offset):
+        if stored.offset >= used_until:
             result[index] = stored
-            taken_to = stored.offset + stored.size
+            used_until = stored.offset + stored.size
     return result
 
 
 def _aligned(spans: Sequence[tuple[int, int]]) -> list[_Run]:
-    """Ascending spans as runs, in which each begins at a multiple of _ALIGNMENT; small holes are closed."""
+    """Join ascending spans to runs. In the buffer each span begins at a multiple of _ALIGNMENT.
+
+    A span joins the run before it if the gap between them is small and the alignment is kept.
+    """
     runs: list[_Run] = []
     for begin, end in spans:
         last = runs[-1] if runs else _Run(begin, begin, 0)
-        place = last.target + begin - last.begin
-        if runs and begin <= last.end + _GAP and place % _ALIGNMENT == 0:
+        target = last.target + begin - last.begin
+        if runs and begin <= last.end + _GAP and target % _ALIGNMENT == 0:
             runs[-1] = _Run(last.begin, end, last.target)
         else:
-            free = last.target + last.end - last.begin
-            runs.append(_Run(begin, end, -(-free // _ALIGNMENT) * _ALIGNMENT))
+            unused = last.target + last.end - last.begin
+            runs.append(_Run(begin, end, -(-unused // _ALIGNMENT) * _ALIGNMENT))
     return runs
 
 
 def _over_buffer(tensors: Sequence[LazyTensor], buffer: mmap.mmap, runs: Sequence[_Run]) -> list[torch.Tensor]:
-    """Each tensor over the buffer; one without bytes of its own, or whose bytes another has taken, is read."""
+    """Return each tensor over the buffer. A tensor that `_distinct` leaves out is read into its own memory."""
     result = {}
     following = iter(runs)
     run = next(following)
@@ -161,7 +168,7 @@ def _over_buffer(tensors: Sequence[LazyTensor], buffer: mmap.mmap, runs: Sequenc
 
 
 def _fill(file: CheckpointFile, target: memoryview, chunks: Sequence[_Run]) -> None:
-    if not hasattr(os, "preadv"):  # Windows: one thread, since reads share the file's position
+    if not hasattr(os, "preadv"):  # on Windows one thread reads, because all reads share the position of the file
         for chunk in chunks:
             size = chunk.end - chunk.begin
             target[chunk.target : chunk.target + size] = file.bytes_at(chunk.begin, size)
@@ -169,12 +176,12 @@ def _fill(file: CheckpointFile, target: memoryview, chunks: Sequence[_Run]) -> N
     descriptor = file.stream.fileno()
 
     def read(chunk: _Run) -> None:
-        place, rest = chunk.begin, target[chunk.target : chunk.target + chunk.end - chunk.begin]
+        offset, rest = chunk.begin, target[chunk.target : chunk.target + chunk.end - chunk.begin]
         while rest:
-            count = os.preadv(descriptor, [rest], place)
+            count = os.preadv(descriptor, [rest], offset)
             if count == 0:
                 raise file.truncated(chunk.end)
-            place, rest = place + count, rest[count:]
+            offset, rest = offset + count, rest[count:]
 
     with ThreadPoolExecutor(_THREADS) as pool:
         for _ in pool.map(read, chunks):

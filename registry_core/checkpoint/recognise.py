@@ -1,6 +1,6 @@
-"""What kind of file is this: by content, never by suffix.
+"""Find the format of a file by its content, never by its suffix.
 
-A table of signatures; the first that matches reads the file or says what it is and what to do with it.
+A table of signatures: the first that matches either reads the file, or states what the file is and what to do with it.
 """
 
 from __future__ import annotations
@@ -16,15 +16,24 @@ from registry_core.checkpoint.state_dict import find_state_dict
 from registry_core.errors import CheckpointError, UnsafeCheckpointError
 
 _LEGACY_MAGIC = (0x1950A86A20F9469CFC6C).to_bytes(10, "little")
-_MAX_HEADER = 100_000_000  # safetensors' own limit
+_MAX_HEADER = 100_000_000  # the limit that safetensors itself has
+_SUPPORTED = "safetensors, a file of torch.save or a TorchScript archive"
 
 
 @dataclass(frozen=True, slots=True)
 class _Refusal:
-    """A kind of file that is known and not read."""
+    """A kind of file that is recognised but not read.
 
-    what: str
+    Attributes:
+        kind: What the file is, for the message.
+        advice: What to do with it.
+        outcome: What was done about it.
+        error: The class of the error.
+    """
+
+    kind: str
     advice: str
+    outcome: str = "Nothing was loaded."
     error: type[CheckpointError] = CheckpointError
 
 
@@ -44,27 +53,38 @@ def _is_pickle(head: bytes) -> bool:
     return head[:1] == b"\x80" and head[1:2] in {b"\x02", b"\x03", b"\x04", b"\x05"}
 
 
-_JSON = _Refusal("JSON text, not weights", "A config is added by registry.add_config; name the weights file here.")
+_JSON = _Refusal(
+    "JSON text, not weights", "Add a model config by registry.add_config, and give the path of the weights file here."
+)
 
 
 def _read_json(file: CheckpointFile) -> tuple[str, Any]:
-    """An index of shards, the one kind of JSON that leads to weights."""
+    """Read an index of shards, the only JSON file that leads to weights."""
     return shards.read_contents(file, _read_shard) or _refuse(file, _JSON)
 
 
 def _read_shard(file: CheckpointFile) -> tuple[str, dict[str, LazyTensor]]:
-    if file.head.lstrip()[:1] == b"{":  # an index of an index could go round in a circle
+    if file.head.lstrip()[:1] == b"{":  # an index that names another index could form a cycle
         _refuse(file, _JSON)
     index = read_index(file)
     return index.format, dict(index.tensors)
 
 
 def _refuse(file: CheckpointFile, refusal: _Refusal) -> NoReturn:
-    raise refusal.error(f"{file.path} is {refusal.what}. {refusal.advice} Nothing was loaded.")
+    raise refusal.error(
+        f"{file.path} is {refusal.kind}. {refusal.outcome}",
+        path=file.path,
+        expected=_SUPPORTED,
+        found=refusal.kind,
+        advice=refusal.advice,
+    )
 
 
 _KINDS: tuple[tuple[Callable[[bytes], bool], _Reader | _Refusal], ...] = (
-    (lambda head: not head, _Refusal("an empty file", "An interrupted download leaves one; fetch it again.")),
+    (
+        lambda head: not head,
+        _Refusal("an empty file", "An interrupted download leaves an empty file; download it again."),
+    ),
     (lambda head: head.startswith(b"PK\x03\x04"), zip_archive.read_contents),
     (_is_safetensors, lambda file: ("safetensors", safetensors.read_contents(file))),
     (
@@ -75,8 +95,8 @@ _KINDS: tuple[tuple[Callable[[bytes], bool], _Reader | _Refusal], ...] = (
         _is_pickle,
         _Refusal(
             "a bare pickle, not written by torch.save",
-            "Reading it could run code; nothing was run. Load it where it was made and save its tensors as "
-            ".safetensors.",
+            "Load it where it was made, and save its tensors as .safetensors.",
+            "Reading it could run code. Nothing was run and nothing was loaded.",
             UnsafeCheckpointError,
         ),
     ),
@@ -84,20 +104,23 @@ _KINDS: tuple[tuple[Callable[[bytes], bool], _Reader | _Refusal], ...] = (
         _is_html,
         _Refusal(
             "an HTML page, not weights",
-            "A download that needed a login, or a wrong address, was answered by a web page. Open the address in a "
-            "browser, then fetch the file itself.",
+            "The server probably required a login, or the address was wrong. Open the address in a browser, then "
+            "download the file itself.",
         ),
     ),
     (
         lambda head: head.startswith(b"version https://git-lfs"),
-        _Refusal("a Git LFS pointer, not the file it points to", "Run `git lfs pull` in its repository."),
+        _Refusal("a Git LFS pointer, not the file that it points to", "Run `git lfs pull` in its repository."),
     ),
     (lambda head: head.lstrip()[:1] in {b"{", b"["}, _read_json),
     (
         lambda head: head[257:262] == b"ustar",
-        _Refusal("a tar archive", "Unpack it and name the checkpoint inside."),
+        _Refusal("a tar archive", "Unpack it, and give the path of the checkpoint in it."),
     ),
-    (lambda head: head.startswith(b"\x1f\x8b"), _Refusal("gzip data", "Unpack it with gunzip and name the result.")),
+    (
+        lambda head: head.startswith(b"\x1f\x8b"),
+        _Refusal("gzip data", "Unpack it with gunzip, and give the path of the result."),
+    ),
     (
         lambda head: head.startswith(b"\x89HDF"),
         _Refusal("an HDF5 file, as Keras writes them", "Convert its tensors to .safetensors."),
@@ -106,20 +129,24 @@ _KINDS: tuple[tuple[Callable[[bytes], bool], _Reader | _Refusal], ...] = (
 
 
 def read_index(file: CheckpointFile) -> CheckpointIndex:
-    """The index of an open checkpoint.
+    """Return the index of an open checkpoint.
 
     Raises:
-        UnsafeCheckpointError: reading the file in full would run code.
-        CheckpointError: the file is no checkpoint, is truncated or damaged, or holds no state dict.
+        UnsafeCheckpointError: Reading the file in full would run code.
+        CheckpointError: The file is not a checkpoint, is truncated or damaged, or holds no state dict.
     """
     for matches, reader in _KINDS:
         if matches(file.head):
             if isinstance(reader, _Refusal):
                 _refuse(file, reader)
-            kind, contents = reader(file)
-            tensors, notes = find_state_dict(contents, str(file.path))
-            return CheckpointIndex(kind, tensors, notes)
+            format_name, contents = reader(file)
+            tensors, notes = find_state_dict(contents, file.path)
+            return CheckpointIndex(format_name, tensors, notes)
+    start = file.head[:16]
     raise CheckpointError(
-        f"{file.path} is no checkpoint that is known here: it starts with {file.head[:16]!r}. Expected safetensors, a "
-        "file of torch.save or a TorchScript archive. Nothing was loaded."
+        f"{file.path} is not a checkpoint of a supported format: it starts with {start!r}. Expected {_SUPPORTED}. "
+        "Nothing was loaded.",
+        path=file.path,
+        expected=_SUPPORTED,
+        found=start,
     )

@@ -1,4 +1,4 @@
-"""The safetensors format: eight bytes of header length, a JSON header, then the tensors.
+"""The safetensors format: eight bytes with the length of the header, a JSON header, then the tensors.
 
 https://github.com/huggingface/safetensors#format
 """
@@ -11,7 +11,8 @@ from operator import index
 from typing import Any
 
 from registry_core.checkpoint.file import CheckpointFile
-from registry_core.checkpoint.index import ITEM_SIZES, LazyTensor, Stored
+from registry_core.checkpoint.index import ITEM_SIZES, LazyTensor
+from registry_core.checkpoint.stored import stored_tensor
 
 _DTYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16",
@@ -21,10 +22,10 @@ _DTYPES = {
 
 
 def read_contents(file: CheckpointFile) -> dict[str, LazyTensor]:
-    """The tensors of a safetensors file, by name.
+    """Return the tensors of a safetensors file, by name.
 
     Raises:
-        CheckpointError: the file is truncated, or its header contradicts itself.
+        CheckpointError: The file is truncated, or its header contradicts itself.
     """
     length = int.from_bytes(file.head[:8], "little")
     if 8 + length > file.size:
@@ -34,15 +35,18 @@ def read_contents(file: CheckpointFile) -> dict[str, LazyTensor]:
         header.pop("__metadata__", None)
         return {name: _tensor(file, entry, 8 + length) for name, entry in header.items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise file.damaged(f"its safetensors header is not valid ({type(error).__name__}: {error})") from error
+        raise file.damaged(
+            f"its safetensors header is not valid ({type(error).__name__}: {error})",
+            expected="a valid safetensors header",
+        ) from error
 
 
-def _tensor(file: CheckpointFile, entry: dict[str, Any], base: int) -> LazyTensor:
+def _tensor(file: CheckpointFile, entry: dict[str, Any], data_start: int) -> LazyTensor:
     if entry["dtype"] not in _DTYPES:
         raise ValueError(f"the dtype {entry['dtype']} is not one of {', '.join(_DTYPES)}")
     dtype = _DTYPES[entry["dtype"]]
-    shape = tuple(map(index, entry["shape"]))  # as whole numbers only, like the offsets
+    shape = tuple(map(index, entry["shape"]))  # refuses fractions, also in the offsets below
     begin, end = map(index, entry["data_offsets"])
     if begin < 0 or min(shape, default=0) < 0 or end - begin != prod(shape) * ITEM_SIZES[dtype]:
-        raise ValueError(f"{end - begin} bytes for shape {shape} of {dtype}")
-    return file.tensor(dtype, shape, Stored(base + begin, end - begin))
+        raise ValueError(f"{end - begin} bytes for a tensor of shape {shape} and dtype {dtype}")
+    return stored_tensor(file, dtype, shape, data_start + begin, end - begin)

@@ -1,42 +1,47 @@
-"""Finds the state dict in what was saved, and gives its names back as the module had them."""
+"""Find the state dict in a saved object, and remove the prefixes that training adds to its names."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from registry_core.checkpoint.index import LazyTensor
 from registry_core.errors import CheckpointError, listing
 
-# Where training programs put the state dict; open_clip and DA-CLIP use the first.
+# The keys under which training programs store the state dict; open_clip and DA-CLIP use the first.
 _CONTAINERS = ("state_dict", "model_state_dict", "model", "module")
 
 
-def find_state_dict(contents: Any, origin: str) -> tuple[dict[str, LazyTensor], tuple[str, ...]]:
-    """The named tensors in a saved object, and notes on where they were.
+def find_state_dict(contents: Any, path: Path) -> tuple[dict[str, LazyTensor], tuple[str, ...]]:
+    """Return the named tensors in a saved object, and notes on where they were found.
 
     Args:
-        contents: what a format's reader gave.
-        origin: the file, for messages.
+        contents: What the reader of the file's format returned.
+        path: The file, for messages.
 
     Raises:
-        CheckpointError: there is no mapping of names to tensors where one is looked for.
+        CheckpointError: The object holds no mapping of names to tensors, or one parameter has two names.
     """
     found, notes = _unwrap(contents, ())
     if found is None:
         keys = listing(map(str, contents)) if isinstance(contents, Mapping) else type(contents).__name__
         raise CheckpointError(
-            f"{origin} holds no state dict. Expected names with tensors, directly or under one of "
-            f"{', '.join(_CONTAINERS)}; found: {keys or 'nothing'}. Nothing was loaded."
+            f"{path} holds no state dict. Expected names with tensors, directly or under one of "
+            f"{', '.join(_CONTAINERS)}; found: {keys or 'nothing'}. Nothing was loaded.",
+            path=path,
+            expected=_CONTAINERS,
+            found=list(map(str, contents)) if isinstance(contents, Mapping) else keys,
         )
     others = [name for name, value in found.items() if not isinstance(value, LazyTensor)]
     if others:
-        notes = (*notes, f"entries that are no tensors passed over: {listing(others)}")
+        notes = (*notes, f"entries that are not tensors were skipped: {listing(others)}")
     tensors = {str(name): value for name, value in found.items() if isinstance(value, LazyTensor)}
-    return _without_wrappers(tensors, notes, origin)
+    return _strip_prefixes(tensors, notes, path)
 
 
 def _unwrap(contents: Any, notes: tuple[str, ...]) -> tuple[Mapping[Any, Any] | None, tuple[str, ...]]:
+    """Return the innermost mapping that holds tensors, or None, with a note for each container that was opened."""
     if not isinstance(contents, Mapping):
         return None, notes
     for key in _CONTAINERS:
@@ -48,20 +53,26 @@ def _unwrap(contents: Any, notes: tuple[str, ...]) -> tuple[Mapping[Any, Any] | 
     return None, notes
 
 
-def _without_wrappers(
-    tensors: dict[str, LazyTensor], notes: tuple[str, ...], origin: str
+def _strip_prefixes(
+    tensors: dict[str, LazyTensor], notes: tuple[str, ...], path: Path
 ) -> tuple[dict[str, LazyTensor], tuple[str, ...]]:
-    """Names without what torch.compile (`_orig_mod`, anywhere) and DistributedDataParallel (`module`, first) add."""
-    paths = {name: [part for part in name.split(".") if part != "_orig_mod"] for name in tensors}
+    """Remove the prefixes of torch.compile (`_orig_mod`, anywhere) and DistributedDataParallel (`module`, first)."""
+    parts = {name: [part for part in name.split(".") if part != "_orig_mod"] for name in tensors}
     if any("_orig_mod" in name.split(".") for name in tensors):
         notes = (*notes, "`_orig_mod.` stripped")
-    if all(path[:1] == ["module"] and len(path) > 1 for path in paths.values()):
-        paths = {name: path[1:] for name, path in paths.items()}
+    if all(left[:1] == ["module"] and len(left) > 1 for left in parts.values()):
+        parts = {name: left[1:] for name, left in parts.items()}
         notes = (*notes, "`module.` stripped")
-    stripped = {".".join(path): tensors[name] for name, path in paths.items()}
-    if len(stripped) != len(tensors):
-        raise CheckpointError(
-            f"{origin} names some parameters twice, with and without a `module.` or `_orig_mod.` prefix. "
-            "Which are meant cannot be told; nothing was loaded. Save one `model.state_dict()` alone."
-        )
-    return stripped, notes
+    sources: dict[str, str] = {}
+    for name, left in parts.items():
+        twin = sources.setdefault(".".join(left), name)
+        if twin != name:
+            raise CheckpointError(
+                f"{path} names some parameters twice, with and without a `module.` or `_orig_mod.` prefix, such as "
+                f"{twin} and {name}. It is not clear which of the two is meant. Nothing was loaded.",
+                path=path,
+                name=".".join(left),
+                found=[twin, name],
+                advice="Save a single `model.state_dict()` and nothing else.",
+            )
+    return {stripped: tensors[name] for stripped, name in sources.items()}, notes

@@ -1,7 +1,7 @@
-"""Reads the pickle inside a torch archive as data.
+"""Read the pickle in a torch archive as data.
 
-Only the names in `_ALLOWED` are known, and each stands for something inert of ours; any other name ends the reading
-before anything is called. TorchScript module classes (`__torch__...`) become plain attribute holders.
+Only the names in `_ALLOWED` are accepted, and each is replaced by an inert stand-in of ours. Any other name stops the
+reading before anything is called. TorchScript module classes (`__torch__...`) become plain attribute holders.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from types import FunctionType, MappingProxyType
 from typing import Any, ClassVar
 
 from registry_core.errors import UnsafeCheckpointError
 
-# Old storages carry their dtype in the class name.
+# The class name of an old storage states its dtype.
 STORAGE_DTYPES = {
     "DoubleStorage": "float64", "FloatStorage": "float32", "HalfStorage": "float16", "BFloat16Storage": "bfloat16",
     "LongStorage": "int64", "IntStorage": "int32", "ShortStorage": "int16", "CharStorage": "int8",
@@ -32,7 +33,7 @@ _DTYPES = ("float64", "float32", "float16", "bfloat16", "int64", "int32", "int16
 
 @dataclass(frozen=True, slots=True)
 class StorageRef:
-    """A storage of the archive: the record `data/<key>`."""
+    """A storage of the archive: the record `data/<key>`, with the number of its elements."""
 
     key: str
     dtype: str
@@ -41,7 +42,7 @@ class StorageRef:
 
 @dataclass(frozen=True, slots=True)
 class TensorRef:
-    """A tensor as the pickle describes it: a view of a storage; offset and strides in elements."""
+    """A tensor as the pickle describes it: a view of a storage. Offset and strides are in elements."""
 
     storage: StorageRef
     offset: int
@@ -56,7 +57,7 @@ class _Dtype:
 
 
 class ScriptObject:
-    """A TorchScript module as data: its attributes by name, and the class it was."""
+    """A TorchScript module as data: its attributes by name, and the name of its class."""
 
     class_name = ""
     attributes: Mapping[str, Any] = MappingProxyType({})
@@ -83,17 +84,17 @@ def _first(value: Any, *_: Any) -> Any:
 
 
 class _Table(OrderedDict[Any, Any]):
-    """Every mapping of a pickle. Keys are plain: hashing a deeply nested tuple would end the process."""
+    """Any mapping of a pickle. Only plain keys are accepted: hashing a deeply nested tuple would end the process."""
 
     def __setitem__(self, key: Any, value: Any) -> None:
         parts = key if type(key) is tuple else (key,)
         if not all(isinstance(part, _PLAIN) for part in parts):
-            raise pickle.UnpicklingError(f"a mapping has a {type(key).__name__} as key, expected text or a number")
+            raise pickle.UnpicklingError(f"a mapping has a {type(key).__name__} as key, expected a string or a number")
         super().__setitem__(key, value)
 
 
 def _table(*items: Any) -> _Table:
-    """For pickles that name a mapping's class: the class itself is ours, and its attributes not theirs to set."""
+    """Make a mapping for a pickle that names the class. A pickle that got the class could set its attributes."""
     return _Table(*items)
 
 
@@ -106,7 +107,7 @@ _ALLOWED: dict[tuple[str, str], Any] = {
     ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
     ("torch._utils", "_rebuild_tensor_v3"): _rebuild_tensor_v3,
     ("torch._utils", "_rebuild_parameter"): _first,
-    # What training programs keep beside the tensors: counts of a scheduler, and bytes in the second pickle protocol.
+    # Training programs also store the counts of a scheduler, and bytes in the second pickle protocol.
     ("collections", "Counter"): _table,
     ("_codecs", "encode"): _first,
     ("torch", "Size"): tuple,
@@ -124,9 +125,9 @@ _ALLOWED: dict[tuple[str, str], Any] = {
 }
 
 
-# The unpickler written in Python: the one in C allots memory by numbers in the file, and hashes what it is told to.
+# The unpickler is the one written in Python. The one in C allocates memory by numbers in the file, and hashes any key.
 class _DataUnpickler(pickle._Unpickler):  # noqa: SLF001 - a documented fallback of the public class
-    """Resolves the closed list of names and storages, nothing else."""
+    """An unpickler that resolves the closed list of names and storages, and nothing else."""
 
     append: Callable[[Any], None]
     pop_mark: Callable[[], list[Any]]
@@ -144,7 +145,7 @@ class _DataUnpickler(pickle._Unpickler):  # noqa: SLF001 - a documented fallback
         items = self.pop_mark()
         self.append(_Table(zip(items[::2], items[1::2], strict=True)))
 
-    # A set becomes a list: what is in it need not be hashed.
+    # A set becomes a list, so that its items are not hashed.
     def _load_empty_set(self) -> None:
         self.append([])
 
@@ -153,7 +154,7 @@ class _DataUnpickler(pickle._Unpickler):  # noqa: SLF001 - a documented fallback
         self.stack[-1].extend(items)
 
     def _load_frozen_set(self) -> None:
-        items = self.pop_mark()  # first: it exchanges the stack that `append` belongs to
+        items = self.pop_mark()  # comes first: it replaces the stack that `append` writes to
         self.append(items)
 
     dispatch: ClassVar[dict[int, Any]] = {
@@ -166,7 +167,11 @@ class _DataUnpickler(pickle._Unpickler):  # noqa: SLF001 - a documented fallback
     }
 
     def find_class(self, module: str, name: str) -> Any:
-        """The inert stand-in of a name; an error for any name that has none."""
+        """Return the inert stand-in of a name.
+
+        Raises:
+            UnsafeCheckpointError: The name has no stand-in.
+        """
         if module.partition(".")[0] == "__torch__":
             full = f"{module}.{name}"
             if full not in self._script_classes:
@@ -175,15 +180,18 @@ class _DataUnpickler(pickle._Unpickler):  # noqa: SLF001 - a documented fallback
         try:
             return _unshared(_ALLOWED[module, name])
         except KeyError:
+            asked = f"{module}.{name}"
             raise UnsafeCheckpointError(
-                f"{self._origin} asks for `{module}.{name}` while it is unpickled. A checkpoint of plain tensors never "
-                "does; loading it would run code that comes with the file. Nothing was run and nothing was loaded. "
-                "If you trust its author, open it where it was made and save `model.state_dict()` alone, best as "
-                ".safetensors."
+                f"{self._origin} asks for `{asked}` in its pickle, which a checkpoint of plain tensors never does. "
+                "Loading it would run code that the file contains. Nothing was run and nothing was loaded.",
+                path=Path(self._origin),
+                name=asked,
+                advice="If you trust its author, open it where it was made and save only `model.state_dict()`, "
+                "preferably as .safetensors.",
             ) from None
 
     def persistent_load(self, pid: Any) -> StorageRef:
-        """A storage record: ("storage", class, key, location, element count)."""
+        """Return the storage of a record ("storage", class, key, location, element count)."""
         kind, stand_in, key, _, count = pid
         if kind != "storage" or not isinstance(stand_in, StorageRef):
             raise pickle.UnpicklingError(f"unknown persistent id {kind!r}")
@@ -191,21 +199,22 @@ class _DataUnpickler(pickle._Unpickler):  # noqa: SLF001 - a documented fallback
 
 
 def _unshared(stand_in: Any) -> Any:
-    """A stand-in for one use: a pickle can set attributes of what it is given, and must not reach the next file's."""
+    """Copy a stand-in for one use. A pickle can set attributes of its stand-ins, which the next file must not see."""
     if isinstance(stand_in, (StorageRef, _Dtype)):
         return replace(stand_in)
     return partial(stand_in) if isinstance(stand_in, FunctionType) else stand_in
 
 
 def read_pickle(data: bytes, origin: str) -> Any:
-    """The object in a torch archive's pickle, with tensors as TensorRef.
+    """Return the object in the pickle of a torch archive, with tensors as TensorRef.
 
     Args:
-        data: the record `data.pkl`.
-        origin: the file, for messages.
+        data: The record `data.pkl`.
+        origin: The path of the file, for messages.
 
     Raises:
-        UnsafeCheckpointError: the pickle asks for a name outside the closed list.
-        pickle.UnpicklingError, and whatever else broken bytes lead to: the caller names the file.
+        UnsafeCheckpointError: The pickle asks for a name outside the closed list.
+        pickle.UnpicklingError: The bytes are damaged. Damaged bytes may raise any other exception too; the caller
+            names the file.
     """
     return _DataUnpickler(data, origin).load()

@@ -1,6 +1,6 @@
-"""The command `registry-core`: what the registry knows, as tables for people and JSON for programs.
+"""The command `registry-core`. It prints what the registry knows, as tables for people or as JSON for programs.
 
-Each file of this folder holds the commands about one thing, and puts them on the command line by `add_commands`.
+Each module with an `add_commands` holds the commands about one subject. command.py says what a command is.
 """
 
 from __future__ import annotations
@@ -12,24 +12,27 @@ import sys
 from collections.abc import Sequence
 
 from registry_core.cli import cache, classify, models, plugins, run, save
-from registry_core.cli.command import Command
-from registry_core.cli.configs import add_config_option, with_configs
+from registry_core.cli.command import Command, add_common_options, logging_to_stderr
+from registry_core.cli.configs import with_configs
 from registry_core.errors import PluginError, RegistryError
-from registry_core.factory import Registry
+from registry_core.registry import Registry
 
-_ROOMS = (models, classify, save, cache, plugins, run)
+_MODULES = (models, classify, save, cache, plugins, run)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns 0, or 1 where the registry said no or a command found a problem.
+    """Run a command.
 
     Args:
-        arguments: of the command line; None takes the process's own.
+        arguments: Arguments of the command line; None means those of the process.
+
+    Returns:
+        The exit status: 0, or 1 if the registry raised an error or a command found a problem.
     """
     options = _parser().parse_args(arguments)
     registry = Registry()
     try:
-        with with_configs(registry, options):
+        with logging_to_stderr(options), with_configs(registry, options):
             answer = options.run(registry, options)
             if answer is not None:
                 data, text = answer
@@ -37,13 +40,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RegistryError as error:
         print("\n  caused by: ".join([f"registry-core: {error}", *_causes(error)]), file=sys.stderr)  # noqa: T201
         return 1
-    except BrokenPipeError:  # `| head` has seen enough; the interpreter's own flush at exit must not fail again
+    except BrokenPipeError:  # such as `| head`; the interpreter flushes stdout at exit, which must not fail again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return int(options.exit_status)
 
 
 def _causes(error: BaseException) -> list[str]:
-    """The registry's own errors behind an error: a broken plugin's, above all."""
+    """Return the messages of the plugin errors that an error was raised from."""
     cause = error.__cause__
     causes = cause.exceptions if isinstance(cause, BaseExceptionGroup) else (cause,)
     return [str(each) for each in causes if isinstance(each, PluginError)]
@@ -51,16 +54,16 @@ def _causes(error: BaseException) -> list[str]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="registry-core", description="CLIP-family models by name.")
-    add_config_option(parser, "all")
+    add_common_options(parser, "all")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(name: str, run: Command, about: str) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=about, description=about)
         command.add_argument("--json", action="store_true", help="print JSON instead of a table")
-        add_config_option(command, "command")
+        add_common_options(command, "command")
         command.set_defaults(run=run, exit_status=0)
         return command
 
-    for room in _ROOMS:
-        room.add_commands(add)
+    for module in _MODULES:
+        module.add_commands(add)
     return parser

@@ -1,4 +1,4 @@
-"""The option `--config` of every command: configs of the user's own, for this run and the processes that it starts."""
+"""The option `--config`: adds the user's configs for this run, and for the processes that the run starts."""
 
 from __future__ import annotations
 
@@ -8,33 +8,34 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from registry_core.config.user import ENVIRONMENT, add_to_path, configs_in, is_same_file, naming, refuse_taken
 from registry_core.errors import ConfigError
-from registry_core.factory import Registry
-from registry_core.user_configs import ENVIRONMENT, add_to_path, configs_in, is_same_file, refuse_taken
+from registry_core.registry import Registry
 
 OPTION = "--config"
 _PREFIX = "config_of_"
 
 
 def add_config_option(parser: argparse.ArgumentParser, level: str) -> None:
-    """Give a parser the option. Each level has its own place: argparse lets an inner parser overwrite the outer's."""
+    """Give a parser the option. `level` keeps the files of an outer parser and of an inner one apart."""
     parser.add_argument(
         OPTION,
         dest=_PREFIX + level,
         metavar="FILE",
         action="append",
         default=[],
-        help="a config of your own, or a folder of them: the file's stem is the model's name; may be repeated",
+        help="add a model by its JSON config, or a folder of configs; the file's stem is the model's name; repeatable",
     )
 
 
 @contextmanager
 def with_configs(registry: Registry, options: argparse.Namespace) -> Iterator[None]:
-    """Put the files of `--config` on REGISTRY_CORE_CONFIG_PATH, and leave the environment as it was afterwards.
+    """Add the files of `--config` to REGISTRY_CORE_CONFIG_PATH, and restore the environment afterwards.
 
     Raises:
-        TakenNameError: a model of a config's name is there already.
-        ConfigError: a file that cannot be read, nobody's, invalid, or one of two with one name.
+        TakenNameError: A model with the name of a config exists.
+        ConfigError: A file cannot be read, no plugin claims its config, its config is invalid, or two files have the
+            same name.
     """
     entries = [entry for key, values in vars(options).items() if key.startswith(_PREFIX) for entry in values]
     before = os.environ.get(ENVIRONMENT)
@@ -50,13 +51,13 @@ def with_configs(registry: Registry, options: argparse.Namespace) -> Iterator[No
 
 
 def _add(registry: Registry, entries: Sequence[str]) -> None:
-    known, names = registry.services.lookup.user_configs(), registry.services.lookup.names()
+    known, names = registry.services.catalog.user_configs(), registry.services.catalog.names()
     for name, config in configs_in(entries, OPTION).items():
         if name in known and is_same_file(known[name].origin, config.origin):
             continue
-        refuse_taken(name, config, names, f"{OPTION} named it; the file's stem is the model's name: rename the file.")
+        refuse_taken(name, config, names, f"{OPTION} names a model after its file: rename the file.")
         try:
             registry.services.claim(config.raw, config.origin)
         except ConfigError as error:
-            raise ConfigError(f"{OPTION}: {error}") from error
+            raise naming(error, OPTION) from error
     add_to_path([Path(entry) for entry in entries])

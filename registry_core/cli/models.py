@@ -6,16 +6,17 @@ import argparse
 from typing import Any
 
 from registry_core.cli.command import Adder, Answer
-from registry_core.cli.model_options import add_model_options, add_weights_options, created, overrides
-from registry_core.factory import Registry
+from registry_core.cli.model_options import add_model_options, add_weights_options, create_from, overrides_from
+from registry_core.registry import Registry
 from registry_core.render import columns, facts
 
 
 def add_commands(add: Adder) -> None:
-    """Put the commands of this file on the command line."""
-    add("list", _list, "models and their tags").add_argument("pattern", nargs="?", default="*", help="such as 'ViT-*'")
-    add("show", _show, "a model's config and tags").add_argument("name")
-    explain = add("explain", _explain, "where a model's config and weights come from, and who answers")
+    """Add the commands of this module."""
+    listing = add("list", _list, "list models and their tags")
+    listing.add_argument("pattern", nargs="?", default="*", help="such as 'ViT-*'")
+    add("show", _show, "show a model's config and tags").add_argument("name")
+    explain = add("explain", _explain, "show where a model's config and weights come from, and which plugin answers")
     explain.add_argument("name")
     add_weights_options(explain)
     add_model_options(add("create", _create, "create a model and print its load report"))
@@ -27,10 +28,13 @@ def _list(registry: Registry, options: argparse.Namespace) -> Answer:
     for model, tag in registry.list_pretrained():
         if model in tags:
             tags[model].append(tag)
-    further = registry.services.lookup.descriptions()
+    further = registry.services.catalog.descriptions()
 
     def text() -> str:
-        rows = [(name, _shortened(found), *(c.get(name, "") for c in further.values())) for name, found in tags.items()]
+        rows = [
+            (name, _shortened(found), *(texts.get(name, "") for texts in further.values()))
+            for name, found in tags.items()
+        ]
         return columns(("model", "tags", *further), rows)
 
     return tags, text
@@ -45,7 +49,7 @@ def _show(registry: Registry, options: argparse.Namespace) -> Answer:
     raw = registry.config(options.name).raw()
     tags = [tag for _, tag in registry.list_pretrained(options.name)]
     name = registry.services.resolve(options.name).name
-    described = registry.services.lookup.descriptions()
+    described = registry.services.catalog.descriptions()
     further = {column: texts[name] for column, texts in described.items() if name in texts}
     rows = [(key, _value(value)) for key, value in raw.items()]
     data = {"config": raw, "pretrained": tags, "further": further}
@@ -59,10 +63,10 @@ def _value(value: Any) -> str:
 
 
 def _explain(registry: Registry, options: argparse.Namespace) -> Answer:
-    explanation = registry.explain(options.name, options.pretrained, **overrides(options.set))
+    explanation = registry.explain(options.name, options.pretrained, **overrides_from(options.set))
     return explanation.to_dict(), lambda: str(explanation)
 
 
 def _create(registry: Registry, options: argparse.Namespace) -> Answer:
-    report = registry.report(created(registry, options))
+    report = registry.report(create_from(registry, options))
     return report.to_dict(), lambda: str(report)

@@ -8,25 +8,25 @@ from pathlib import Path
 from typing import Any
 
 from registry_core.cli.command import Adder, Answer
-from registry_core.factory import Registry
+from registry_core.registry import Registry
 from registry_core.render import columns
 
 
 def add_commands(add: Adder) -> None:
-    """Put the commands of this file on the command line."""
-    add("plugins", _plugins, "the plugins found, and what is wrong with those that do not work")
-    add("doctor", _doctor, "check the installation: torch, extras, plugins, clashes, cache")
-    new = add("new-plugin", _new_plugin, "write a package with an architecture of your own, which works at once")
-    new.add_argument("name", help="such as my_clip: the plugin's, its package's and its models' prefix")
-    new.add_argument("--folder", type=Path, help="where to write it; by default a new folder of that name")
+    """Add the commands of this module."""
+    add("plugins", _plugins, "list the plugins that were found, and the errors of those that do not work")
+    add("doctor", _doctor, "check the installation: torch, extras, plugins, conflicts, cache")
+    new = add("new-plugin", _new_plugin, "write a package with your own architecture, which works immediately")
+    new.add_argument("name", help="such as my_clip: name of the plugin and its package, and prefix of its models")
+    new.add_argument("--folder", type=Path, help="where to write the package; by default a new folder of that name")
 
 
 def _plugins(registry: Registry, options: argparse.Namespace) -> Answer:
-    from registry_core.clashes import find_clashes
+    from registry_core.diagnose.conflicts import find_conflicts
 
     del options
-    registry.services.lookup.rehearse()  # a plugin that fails at its first hook is shown as well
-    clashes = find_clashes(registry.services)
+    registry.services.probe_plugins()  # some plugins fail only when a hook is called
+    conflicts = find_conflicts(registry.services)
     data: list[dict[str, Any]] = [
         {
             "plugin": p.name,
@@ -37,7 +37,7 @@ def _plugins(registry: Registry, options: argparse.Namespace) -> Answer:
             "api": p.api or None,
             "state": p.state,
             "error": str(p.error or ""),
-            "notes": [*p.notes, *(str(clash) for clash in clashes if p in clash.plugins)],
+            "notes": [*p.notes, *(str(conflict) for conflict in conflicts if p in conflict.plugins)],
         }
         for p in registry.plugins()
     ]
@@ -54,9 +54,9 @@ def _cell(value: object) -> str:
 
 
 def _doctor(registry: Registry, options: argparse.Namespace) -> Answer:
-    from registry_core.doctor import describe, examine
+    from registry_core.diagnose.doctor import describe, examine
 
-    findings = examine(registry)
+    findings = examine(registry.services)
     options.exit_status = int(any(finding.state == "problem" for finding in findings))
     return [asdict(finding) for finding in findings], lambda: describe(findings)
 

@@ -1,18 +1,23 @@
-"""Other libraries' names over the registry, so that programs written for them run on it.
+"""A compatibility layer: programs written for open_clip run on the registry.
 
-    from registry_core.compat import open_clip      # instead of: import open_clip
+`registry_core.compat.open_clip` has open_clip's names, signatures and return values. Its functions call the registry.
+There are two ways to use it:
 
-A program that must not be changed runs by `registry-core run PROGRAM ...`, or after `stand_in_for_open_clip()`.
+    from registry_core.compat import open_clip      # change one import of the program
+    registry-core run PROGRAM ...                   # change nothing: `import open_clip` imports the layer
+
+`stand_in_for_open_clip()` does the same as `registry-core run`, for the current process.
 """
 
 from __future__ import annotations
 
 
 def stand_in_for_open_clip() -> None:
-    """From now on `import open_clip` gives this process `registry_core.compat.open_clip`.
+    """Make `import open_clip` import `registry_core.compat.open_clip` in this process.
 
     Raises:
-        RegistryError: the package open_clip is imported already, so that part of the process would go on with it.
+        RegistryError: The package open_clip has already been imported. Modules that imported it would continue to use
+            it.
     """
     import sys
 
@@ -21,7 +26,9 @@ def stand_in_for_open_clip() -> None:
 
     if getattr(sys.modules.get("open_clip"), "__name__", sitecustomize.LAYER) != sitecustomize.LAYER:
         raise RegistryError(
-            "The package open_clip is imported already, and modules that hold it would go on with it. Nothing was "
-            "changed. Call stand_in_for_open_clip() before anything that imports open_clip."
+            "The package open_clip has already been imported, and modules that imported it would continue to use it. "
+            "Nothing was changed.",
+            name="open_clip",
+            advice="Call stand_in_for_open_clip() before any import of open_clip.",
         )
     sitecustomize.install()

@@ -1,36 +1,59 @@
-"""One file over the network into the cache: stream, resume, try again, verify on the way, move into place."""
+"""Download one file into the cache: stream, resume, retry, verify during the download, move to the final path."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from registry_core.fetch.answers import Answer, TroubleError, read_answer, refuse_page, trouble_of
 from registry_core.fetch.contract import FetchContext, Fetched
 from registry_core.fetch.copying import copied
-from registry_core.fetch.jobs import NO_SPACE, Job, alone, cached, check_space, failed, unwritable, verify_and_keep
-from registry_core.fetch.parts import Part
+from registry_core.fetch.jobs import (
+    NO_SPACE,
+    DownloadJob,
+    cached,
+    check_space,
+    fetch_error,
+    fetch_exclusively,
+    verify_and_commit,
+    write_error,
+)
+from registry_core.fetch.partial_file import PartialFile
 from registry_core.fetch.progress import Report, reporting
-from registry_core.fetch.tries import Tries
+from registry_core.fetch.responses import (
+    ResponseBody,
+    TransferError,
+    inspect_response,
+    refuse_html_page,
+    transfer_error_of,
+)
+from registry_core.fetch.retry import RetryState
+from registry_core.fetch.sources import without_secrets
 
 if TYPE_CHECKING:
     import requests
 
-_CHUNK = 1 << 18  # small enough that a break loses little, large enough to cost nothing
+_CHUNK = 1 << 18  # an interruption loses little, and larger chunks would not be faster
+
+logger = logging.getLogger(__name__)
 
 
-def download(job: Job, context: FetchContext) -> Fetched:
-    """The file from the cache, or brought into it.
+def download(job: DownloadJob, context: FetchContext) -> Fetched:
+    """Return the file from the cache. It is downloaded there if necessary.
+
+    Args:
+        job: The file.
+        context: The circumstances.
 
     Raises:
-        OfflineError: it is not here, and the network is forbidden.
-        AbsentError: the server has no such file.
-        IntegrityError: other bytes came than were expected.
-        FetchError: it could not be brought here; the message says why.
+        OfflineError: The file is not in the cache, and the network is forbidden.
+        AbsentError: The server has no such file.
+        IntegrityError: The server sent other bytes than expected.
+        FetchError: The file could not be downloaded. The message states the reason.
     """
     found = cached(job)
     if found is not None:
@@ -39,112 +62,128 @@ def download(job: Job, context: FetchContext) -> Fetched:
     if urlsplit(url).scheme == "file":
         return copied(job, Path(url2pathname(urlsplit(url).path)), context)
     context.refuse_offline(job.url, job.path)
-    return alone(job, context, lambda: _fetch(job, url, context))
+    return fetch_exclusively(job, context, lambda: _download(job, url, context))
 
 
-def _fetch(job: Job, url: str, context: FetchContext) -> None:
+def _download(job: DownloadJob, url: str, context: FetchContext) -> None:
     try:
-        part = Part.begin(job.path, url)
+        partial = PartialFile.resume_or_create(job.path, url)
     except OSError as error:
-        raise unwritable(job, error, context) from error
+        raise write_error(job, error, context) from error
+    logger.info("Downloading %s to %s", without_secrets(url), job.path)
     try:
-        _until_kept(job, url, part, context)
-    except TroubleError as trouble:
-        raise failed(job, url, trouble, part, context) from trouble.__cause__
+        _download_with_retries(job, url, partial, context)
+    except TransferError as failure:
+        raise fetch_error(job, url, failure, partial, context) from failure.__cause__
     except OSError as error:
-        part.leave(keep=error.errno not in NO_SPACE)
-        raise unwritable(job, error, context) from error
+        partial.abandon(keep=error.errno not in NO_SPACE)
+        raise write_error(job, error, context) from error
     except BaseException:
-        part.leave(keep=True)
+        partial.abandon(keep=True)
         raise
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
-    """Over what is asked: the file, its address, and who is told of the progress."""
+class _Connection:
+    """What the attempts of one download share.
 
-    job: Job
+    Attributes:
+        job: The file.
+        url: The address that is requested: the mirror's, if there is one.
+        session: The HTTP session.
+        report: Reports the progress.
+        timeout: The time-outs to connect and to read, in seconds.
+    """
+
+    job: DownloadJob
     url: str
     session: requests.Session
     report: Report
     timeout: tuple[float, float]
 
 
-def _until_kept(job: Job, url: str, part: Part, context: FetchContext) -> None:
+def _download_with_retries(job: DownloadJob, url: str, partial: PartialFile, context: FetchContext) -> None:
     import requests
 
-    tries = Tries(context.settings)
+    retry = RetryState(context.settings, url)
     with requests.Session() as session, reporting(job.path.name, context) as report:
-        line = _Line(job, url, session, report, context.settings.timeout)
+        connection = _Connection(job, url, session, report, context.settings.timeout)
         while True:
             try:
-                if not part.complete:
-                    _attempt(line, part)
-                verify_and_keep(job, url, part)
-            except TroubleError as trouble:
-                if trouble.spoilt:
-                    part.restart()
-                tries.spend(trouble, part.size)
+                if not partial.complete:
+                    _attempt(connection, partial)
+                verify_and_commit(job, url, partial)
+            except TransferError as failure:
+                if failure.discard:
+                    partial.restart()
+                retry.wait_or_raise(failure, partial.size)
             else:
                 return
 
 
-def _attempt(line: _Line, part: Part) -> None:
-    """Ask once for what is missing, and take what comes."""
+def _attempt(connection: _Connection, partial: PartialFile) -> None:
+    """Request the missing bytes once and write those that arrive."""
     import requests
 
-    with _ask(line, part) as response:
-        answer = read_answer(response, line.url, line.job.sha256_prefix, part.note, part.size)
+    with _request(connection, partial) as response:
+        sha256_prefix = connection.job.sha256_prefix
+        body = inspect_response(response, connection.url, sha256_prefix, partial.metadata, partial.size)
         try:
-            _take(response, answer, part, line.report)
+            _receive(response, body, partial, connection)
         except requests.RequestException as error:
-            raise trouble_of(error) from error
-    total = answer.note.total
-    if total is not None and part.size != total:
-        raise TroubleError(f"broke off: {part.size:,} of {total:,} bytes came", again=True)
+            raise transfer_error_of(error) from error
+    total = body.metadata.total
+    if total is not None and partial.size != total:
+        reason = f"the connection was interrupted: {partial.size:,} of {total:,} bytes arrived"
+        raise TransferError(reason, retryable=True, status=response.status_code, expected=total, found=partial.size)
 
 
-def _ask(line: _Line, part: Part) -> requests.Response:
+def _request(connection: _Connection, partial: PartialFile) -> requests.Response:
     import requests
 
-    headers, login = _headers(part), _login(line.job.token)
+    headers, login = _headers(partial), _login(connection.job.token)
     try:
-        return line.session.get(line.url, stream=True, timeout=line.timeout, headers=headers, auth=login)
+        return connection.session.get(
+            connection.url, stream=True, timeout=connection.timeout, headers=headers, auth=login
+        )
     except requests.RequestException as error:
-        raise trouble_of(error) from error
-    except (OSError, ValueError) as error:  # such as a REQUESTS_CA_BUNDLE that is not there
-        raise TroubleError(f"could not be asked for: {error}", "Check the address and the settings.") from error
+        raise transfer_error_of(error) from error
+    except (OSError, ValueError) as error:  # such as a REQUESTS_CA_BUNDLE that does not exist
+        reason = f"the request could not be sent: {error}"
+        raise TransferError(reason, advice="Check the address and the settings.") from error
 
 
-def _headers(part: Part) -> dict[str, str]:
-    """Plain bytes, and only those that are missing where they can be told from another file's."""
+def _headers(partial: PartialFile) -> dict[str, str]:
+    """Return the request headers: no compression, and only the missing bytes if the partial file can be resumed."""
     headers = {"Accept-Encoding": "identity"}
-    if part.size and part.note is not None and part.note.resumable:
-        headers["Range"] = f"bytes={part.size}-"
-        if part.note.validator:
-            headers["If-Range"] = part.note.validator
-    elif part.size:
-        part.restart()
+    if partial.size and partial.metadata is not None and partial.metadata.resumable:
+        headers["Range"] = f"bytes={partial.size}-"
+        if partial.metadata.validator:
+            headers["If-Range"] = partial.metadata.validator
+    elif partial.size:
+        partial.restart()
     return headers
 
 
-def _take(response: requests.Response, answer: Answer, part: Part, report: Report) -> None:
-    """Write a response's body behind what is there, or from the start."""
-    if answer.start != part.size:
-        part.restart()
-    part.describe(answer.note)
-    check_space(part)
-    part.pieces += 1
-    chunks: Iterator[bytes] = response.iter_content(_CHUNK)
-    for chunk in chunks:
-        if part.size == 0:
-            refuse_page(response, chunk)
-        part.write(chunk)
-        report(part.size, answer.note.total)
+def _receive(response: requests.Response, body: ResponseBody, partial: PartialFile, connection: _Connection) -> None:
+    """Append the body of a response to the partial file, or start the file again."""
+    total = body.metadata.total
+    if body.start != partial.size:
+        partial.restart()
+    if body.start:
+        logger.info("Resuming %s at byte %d of %s", without_secrets(connection.url), body.start, total)
+    partial.describe(body.metadata)
+    check_space(partial)
+    partial.pieces += 1
+    for chunk in response.iter_content(_CHUNK):
+        if partial.size == 0:
+            refuse_html_page(response, chunk)
+        partial.write(chunk)
+        connection.report(partial.size, total)
 
 
 def _login(token: str) -> Callable[[requests.PreparedRequest], requests.PreparedRequest] | None:
-    """Puts a token into a request. As a header, requests would let the user's .netrc overrule it."""
+    """Return a function that adds a token to a request. requests would let .netrc override a plain header."""
     if not token:
         return None
 

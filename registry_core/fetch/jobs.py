@@ -1,34 +1,38 @@
-"""One file that is to be in the cache: what it is, whether it is there, and one process at a time that brings it."""
+"""A file that should be in the cache: whether it exists there, and that only one process at a time fetches it."""
 
 from __future__ import annotations
 
 import errno
+import logging
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from registry_core.cache import Record, keep, trusted_record
-from registry_core.errors import FetchError, IntegrityError
-from registry_core.fetch.answers import TroubleError
+from registry_core.errors import ErrorFacts, FetchError, IntegrityError
+from registry_core.fetch.cache import Record, commit, trusted_record
 from registry_core.fetch.contract import FetchContext, Fetched
-from registry_core.fetch.lock import one_at_a_time
-from registry_core.fetch.parts import Note, Part
-from registry_core.fetch.tries import LONGEST_WAIT
+from registry_core.fetch.lock import download_lock
+from registry_core.fetch.partial_file import PartialFile, PartialMetadata
+from registry_core.fetch.responses import OTHER_FILE_ADVICE, TransferError
+from registry_core.fetch.retry import LONGEST_WAIT
+from registry_core.fetch.sources import without_secrets
 
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """A file to be had.
+class DownloadJob:
+    """A file to fetch into the cache.
 
     Attributes:
-        source: what the file is, the same on every machine; goes into the record.
-        url: where it is asked for.
-        path: its place in the cache.
-        sha256_prefix: what its SHA-256 begins with, as far as it is known.
-        token: for the server of `url` only.
+        source: Identity of the file, the same on every machine. It is stored in the record.
+        url: The address of the file, before mirrors are applied.
+        path: Path of the file in the cache.
+        sha256_prefix: What the SHA-256 begins with, as far as it is known.
+        token: Token for the server of `url` only.
     """
 
     source: str
@@ -38,86 +42,133 @@ class Job:
     token: str = field(default="", repr=False)
 
 
-def cached(job: Job) -> Fetched | None:
-    """The file from the cache, if it is there and right."""
+def cached(job: DownloadJob) -> Fetched | None:
+    """Return the file from the cache if it exists there and is valid, or None."""
     record = trusted_record(job.path, job.source, job.sha256_prefix)
-    return None if record is None else Fetched(job.path, cached=True, sha256=record.sha256)
+    if record is None:
+        return None
+    logger.debug("Found %s in the cache at %s", without_secrets(job.source), job.path)
+    return Fetched(job.path, cached=True, sha256=record.sha256)
 
 
-def alone(job: Job, context: FetchContext, bring: Callable[[], None]) -> Fetched:
-    """Bring a file while no other process does; it may be here by the time that it is our turn.
+def fetch_exclusively(job: DownloadJob, context: FetchContext, fetch_file: Callable[[], None]) -> Fetched:
+    """Fetch a file while no other process does. If another process has finished it in the meantime, return that file.
+
+    Args:
+        job: The file.
+        context: The circumstances.
+        fetch_file: Puts the file into the cache.
 
     Raises:
-        FetchError: the cache cannot be written; or whatever `bring` raises.
+        FetchError: The cache cannot be written; or whatever `fetch_file` raises.
+        IntegrityError: The file was changed right after it was fetched.
     """
     try:
         job.path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise unwritable(job, error, context) from error
+        raise write_error(job, error, context) from error
     stall = 2 * context.settings.read_timeout + LONGEST_WAIT
-    with one_at_a_time(job.path, done=lambda: cached(job) is not None, stall=stall):
+    with download_lock(job.path, done=lambda: cached(job) is not None, stall=stall):
         found = cached(job)
         if found is None:
-            bring()
+            fetch_file()
             found = cached(job)
     if found is None:
-        raise IntegrityError(f"{job.path} was changed right after it was fetched. Do other programs write there?")
+        raise IntegrityError(
+            f"{job.path} was changed or removed right after it was fetched.",
+            path=job.path,
+            url=job.url,
+            expected="the fetched file",
+            found="a changed or missing file",
+            advice="Check whether other programs write to that folder.",
+        )
     return found
 
 
-def check_space(part: Part) -> None:
-    """Ends a download for which there is no room, before it begins.
+def check_space(partial: PartialFile) -> None:
+    """End a download at its beginning if the disk has too little space.
 
     Raises:
-        TroubleError: the disk has less room than the rest of the file needs.
+        TransferError: The rest of the file needs more space than the disk has.
     """
-    missing = (part.note.total or 0) - part.size if part.note else 0
-    free = shutil.disk_usage(part.path.parent).free
+    folder = partial.path.parent
+    missing = (partial.metadata.total or 0) - partial.size if partial.metadata else 0
+    free = shutil.disk_usage(folder).free
     if missing > free:
-        raise TroubleError(
-            f"needs {missing:,} more bytes, and {part.path.parent} has {free:,} free",
-            "Make room (`registry-core cache list` shows what is there), or choose another disk by cache_dir= or "
-            "REGISTRY_CORE_CACHE.",
+        raise TransferError(
+            f"{missing:,} more bytes are needed, but {folder} has {free:,} free",
+            expected=missing,
+            found=free,
+            advice="Free some space (`registry-core cache list` lists the cached files), or choose another disk with "
+            "cache_dir= or REGISTRY_CORE_CACHE.",
         )
 
 
-def verify_and_keep(job: Job, url: str, part: Part) -> None:
-    """Move a part into place whose bytes are the expected ones.
+def verify_and_commit(job: DownloadJob, location: str, partial: PartialFile) -> None:
+    """Move a partial file to its final path if its bytes are the expected ones.
+
+    Args:
+        job: The file.
+        location: The address or path that the bytes were fetched from.
+        partial: The partial file, with all bytes.
 
     Raises:
-        TroubleError: they are not, or the part is no longer ours.
+        TransferError: The bytes are not the expected ones, or another process has taken over the partial file.
     """
-    note = part.note or Note(url)
-    expected = job.sha256_prefix or note.expected
-    if not part.sha256.startswith(expected):
-        raise TroubleError(
-            f"gave other bytes than expected: the SHA-256 should begin with {expected}, is {part.sha256}",
-            "A proxy or mirror may have answered with another file; try again from another network.",
-            kind=IntegrityError,
-            spoilt=True,
-            again=part.pieces > 1,  # pieces of two different files: once more in one piece tells
-            wait=0,
+    metadata = partial.metadata or PartialMetadata(location)
+    expected = job.sha256_prefix or metadata.expected
+    if not partial.sha256.startswith(expected):
+        raise TransferError(
+            f"the SHA-256 of the file should begin with {expected}, but is {partial.sha256}",
+            error_type=IntegrityError,
+            retryable=partial.pieces > 1,  # the pieces may belong to two files; one attempt in one piece decides
+            retry_after=0,
+            discard=True,
+            expected=expected,
+            found=partial.sha256,
+            advice=OTHER_FILE_ADVICE,
         )
-    if not part.close():
-        raise TroubleError("was taken by another process while it came", again=True, wait=0, spoilt=True)
-    keep(part.path, job.path, Record.now(part.sha256, part.path, job.source, url, note.commit))
+    if not partial.close():
+        reason = "another process took over the partial file"
+        raise TransferError(reason, retryable=True, retry_after=0, discard=True)
+    record = Record.now(partial.sha256, partial.path, job.source, location, metadata.commit)
+    commit(partial.path, job.path, record)
+    logger.info("Fetched %s: %d bytes at %s", without_secrets(job.source), partial.size, job.path)
 
 
-def failed(job: Job, url: str, trouble: TroubleError, part: Part, context: FetchContext) -> FetchError:
-    """The error for the caller, when a trouble stays; the part is kept or removed."""
-    size = part.size
-    kept = part.leave(keep=trouble.again and not trouble.spoilt)
-    asked = job.url if url == job.url else f"{job.url}, asked for at its mirror {url},"
-    left = f"{size:,} bytes were kept, and the next call goes on from there." if kept else "Nothing was kept."
-    advice = trouble.advice or f"Check the network and its proxies (HTTPS_PROXY, NO_PROXY). {context.advice}"
-    return trouble.kind(f"{asked} {trouble.what}. {left} {advice}")
+def fetch_error(
+    job: DownloadJob, location: str, failure: TransferError, partial: PartialFile, context: FetchContext
+) -> FetchError:
+    """Return the caller's error for a failure that no retry resolved. The partial file is kept or removed.
+
+    Args:
+        job: The file.
+        location: The address or path that the bytes were fetched from.
+        failure: The failure of the last attempt.
+        partial: The partial file.
+        context: The circumstances.
+    """
+    size = partial.size
+    kept = partial.abandon(keep=failure.retryable and not failure.discard)
+    outcome = f"{size:,} bytes were kept, and the next call resumes from them." if kept else "Nothing was kept."
+    asked = job.url if location == job.url else f"{job.url} from {location}"
+    facts: ErrorFacts = {
+        "url": location,
+        "path": job.path,
+        "advice": f"Check the network and its proxies (HTTPS_PROXY, NO_PROXY). {context.advice}",
+        **failure.facts,
+    }
+    return failure.error_type(f"Fetching {asked} failed: {failure.reason}. {outcome}", **facts)
 
 
-def unwritable(job: Job, error: OSError, context: FetchContext) -> FetchError:
-    """The error for a cache that cannot be written."""
+def write_error(job: DownloadJob, error: OSError, context: FetchContext) -> FetchError:
+    """Return the error for a cache that cannot be written."""
     full = error.errno in NO_SPACE
     return FetchError(
-        f"{job.url} could not be written to {job.path.parent}: {error.strerror or error}. "
-        + ("What had come was removed, to give its room back. Make room, or choose" if full else "Choose")
-        + f" another folder by cache_dir= or REGISTRY_CORE_CACHE. The cache is {context.folder}."
+        f"{job.url} could not be written to {job.path.parent}: {error.strerror or error}."
+        + (" The partial file was removed to free its space." if full else ""),
+        url=job.url,
+        path=job.path.parent,
+        advice=f"{'Free some space, or choose' if full else 'Choose'} another folder with cache_dir= or "
+        f"REGISTRY_CORE_CACHE. The cache is {context.folder}.",
     )

@@ -1,50 +1,60 @@
-"""Files of this machine: paths, and file: URLs. They are used where they lie, and never mapped: they are not ours."""
+"""Local files: paths and file: URLs.
+
+They are used in place and never mapped, because registry_core does not own them.
+"""
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from registry_core.errors import FetchError, IntegrityError
+from registry_core.errors import ErrorFacts, FetchError, IntegrityError
 from registry_core.fetch.contract import FetchContext, Fetched
+from registry_core.fetch.digest import file_sha256
 from registry_core.fetch.settings import Settings
-from registry_core.weights import LocalFile, Source, Url
+from registry_core.fetch.sources import LocalFile, Source, Url
 
 
 class LocalFetcher:
-    """Fetches a LocalFile, or a Url of the scheme file; see CoreFetcher."""
+    """Fetches a LocalFile, or a Url with the scheme `file`. See CoreFetcher."""
 
     kind = LocalFile | Url
 
-    def places(self, source: Source, folder: Path) -> list[Path]:
-        """One path."""
+    def paths(self, source: Source, folder: Path) -> list[Path]:
+        """Return the path of the file."""
         del folder
         return [_path(source)]
 
     def address(self, source: Source, settings: Settings) -> str:
-        """The path."""
+        """Return the path of the file."""
         del settings
         return str(_path(source))
 
     def at_hand(self, source: Source, context: FetchContext) -> Fetched | None:
-        """The file, if it is there."""
+        """Return the file if it exists, or None.
+
+        Raises:
+            IntegrityError: Its SHA-256 is not the expected one.
+        """
         return self(source, context) if _path(source).exists() else None
 
     def __call__(self, source: Source, context: FetchContext) -> Fetched:
-        """The file itself; where its hash is known, it is compared.
+        """Return the file. If the source states a SHA-256, the file is compared with it.
 
         Raises:
-            FetchError: it is not there.
-            IntegrityError: its hash is another.
+            FetchError: The file does not exist.
+            IntegrityError: Its SHA-256 is not the expected one.
         """
         del context
         path = _path(source)
         if not path.exists():
-            raise FetchError(f"{path} does not exist. Check the path.")
+            facts: ErrorFacts = {"path": path, "advice": "Check the path."}
+            if isinstance(source, Url):
+                facts["url"] = source.url
+            raise FetchError(f"{path} does not exist.", **facts)
         if isinstance(source, Url) and source.sha256_prefix:
-            _compare(path, source.sha256_prefix)
+            _compare(path, source)
         return Fetched(path)
 
 
@@ -53,11 +63,15 @@ def _path(source: Source) -> Path:
     return source.path if isinstance(source, LocalFile) else Path(url2pathname(urlsplit(source.url).path))
 
 
-def _compare(path: Path, prefix: str) -> None:
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if not found.startswith(prefix):
+def _compare(path: Path, source: Url) -> None:
+    found = file_sha256(path)
+    if not found.startswith(source.sha256_prefix):
         raise IntegrityError(
-            f"{path} holds other bytes than expected: its SHA-256 should begin with {prefix}, is {found}. Nothing was "
-            "loaded; copy the file again."
+            f"{path} does not have the expected content: its SHA-256 should begin with {source.sha256_prefix}, but is "
+            f"{found}. Nothing was loaded.",
+            path=path,
+            url=source.url,
+            expected=source.sha256_prefix,
+            found=found,
+            advice="Copy the file again.",
         )

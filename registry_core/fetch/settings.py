@@ -1,12 +1,12 @@
-"""How this machine reaches files: offline or not, mirrors, patience. From settings files and the environment.
+"""How this machine reaches files: offline mode, mirrors, time-outs. Read from settings files and the environment.
 
-    # settings.toml in the user's config folder of registry_core, or the system's; REGISTRY_CORE_SETTINGS names another
+    # settings.toml in the user's or the system's config folder of registry_core; REGISTRY_CORE_SETTINGS names another
     read_timeout = 120
     [mirrors]
     "openaipublic.azureedge.net" = "https://mirror.example.org/openai"
     "https://github.com/mlfoundations" = "file:///mnt/mirror/mlfoundations"
 
-REGISTRY_CORE_MIRRORS="host=address host=address" does the same, and goes before the files.
+REGISTRY_CORE_MIRRORS="host=address host=address" does the same, and overrides the files.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ from urllib.parse import unquote, urlsplit
 
 from platformdirs import site_config_path, user_config_path
 
-from registry_core.errors import FetchError, did_you_mean
+from registry_core.errors import ErrorFacts, FetchError, did_you_mean
 
 FILENAME = "settings.toml"
 OFFLINE_VARIABLES = ("REGISTRY_CORE_OFFLINE", "HF_HUB_OFFLINE")
+_SETTINGS_VARIABLE = "REGISTRY_CORE_SETTINGS"
+_MIRRORS_VARIABLE = "REGISTRY_CORE_MIRRORS"
 _OFF = frozenset({"", "0", "false", "no", "off"})
 _MIRROR_SCHEMES = ("http", "https", "file")
 
@@ -34,13 +36,13 @@ class Settings:
     """How to reach files.
 
     Attributes:
-        offline: the variable that forbids the network; empty where none does.
-        endpoint: of the hub, without a slash at the end.
-        mirrors: host, or address with the beginning of a path -> address that stands in its place.
-        connect_timeout: seconds until a connection stands.
-        read_timeout: seconds between two pieces of an answer.
-        attempts: how often in a row a download may break off without getting on.
-        backoff: seconds before the second attempt; doubles with each further one.
+        offline: The environment variable that forbids the network. Empty if the network is allowed.
+        endpoint: Address of the hub, without a slash at the end.
+        mirrors: Host, or host and the beginning of a path -> the address that replaces it.
+        connect_timeout: Seconds to wait for a connection.
+        read_timeout: Seconds to wait between two pieces of an answer.
+        attempts: Number of failures in a row without progress after which a download is given up.
+        backoff: Seconds before the second attempt. The delay doubles with each further attempt.
     """
 
     offline: str = ""
@@ -53,16 +55,16 @@ class Settings:
 
     @classmethod
     def load(cls) -> Settings:
-        """The settings of this machine, user and process; the nearest counts.
+        """Return the settings of this machine, user and process. The process overrides the user, the user the machine.
 
         Raises:
-            FetchError: a file or variable cannot be understood.
+            FetchError: A settings file or an environment variable is not valid.
         """
         values: dict[str, Any] = {}
         mirrors: dict[str, str] = {}
-        for path in _files():
-            found = _read(path)
-            mirrors |= {_origin(key): value for key, value in found.pop("mirrors", {}).items()}
+        for path in _settings_files():
+            found = _read_settings(path)
+            mirrors |= {_without_scheme(key): value for key, value in found.pop("mirrors", {}).items()}
             values |= found
         mirrors |= _mirrors_of_environment()
         return cls(
@@ -74,19 +76,23 @@ class Settings:
 
     @property
     def timeout(self) -> tuple[float, float]:
-        """To connect and to read, as requests takes them."""
+        """The time-outs to connect and to read, as requests takes them."""
         return self.connect_timeout, self.read_timeout
 
     def mirrored(self, url: str) -> str:
-        """The address to ask instead of a URL, or the URL; the longest entry that fits counts.
+        """Return the mirror's address for a URL, or the URL itself. The longest matching entry is used.
 
         Raises:
-            FetchError: the URL's path leads upwards.
+            FetchError: The path of the URL contains `..`.
         """
         parts = urlsplit(url)
         if ".." in unquote(parts.path).replace("\\", "/").split("/"):
-            raise FetchError(f"{url} leads upwards by `..`. Nothing was fetched; write the address without it.")
-        plain = _origin(url)
+            raise FetchError(
+                f"The path of {url} contains `..`, which leads upwards. Nothing was fetched.",
+                url=url,
+                advice="Write the address without `..`.",
+            )
+        plain = _without_scheme(url)
         for origin in sorted(self.mirrors, key=len, reverse=True):
             if plain == origin or plain.startswith(f"{origin}/"):
                 return self.mirrors[origin].rstrip("/") + plain.removeprefix(origin)
@@ -96,66 +102,110 @@ class Settings:
 _NUMBERS = {f.name: f.type for f in fields(Settings) if f.name not in {"offline", "endpoint", "mirrors"}}
 
 
-def _files() -> Iterator[Path]:
-    """The settings files there are, the farthest first."""
-    named = os.environ.get("REGISTRY_CORE_SETTINGS")
-    if named:
-        path = Path(named).expanduser()
-        if not path.is_file():
-            raise FetchError(f"REGISTRY_CORE_SETTINGS names {path}, which is no file. Correct or unset the variable.")
-        yield path
+def _settings_files() -> Iterator[Path]:
+    """Yield the settings files that exist. Later files override earlier ones."""
+    given = os.environ.get(_SETTINGS_VARIABLE)
+    if given:
+        yield _named_file(given)
         return
     for path in (site_config_path("registry_core") / FILENAME, user_config_path("registry_core") / FILENAME):
         try:
-            there = path.is_file()
-        except OSError as error:  # somebody else's home
+            exists = path.is_file()
+        except OSError as error:  # a home folder of another user
             raise FetchError(
-                f"Whether there are settings at {path} cannot be seen: {error}. Set HOME or XDG_CONFIG_HOME to a "
-                "folder of your own, or name a file by REGISTRY_CORE_SETTINGS."
+                f"The settings file {path} could not be checked: {error}.",
+                path=path,
+                advice=f"Set HOME or XDG_CONFIG_HOME to your own folder, or name a file in {_SETTINGS_VARIABLE}.",
             ) from error
-        if there:
+        if exists:
             yield path
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _named_file(given: str) -> Path:
+    path = Path(given).expanduser()
+    if not path.is_file():
+        raise FetchError(
+            f"{_SETTINGS_VARIABLE} names {path}, which is not a file.",
+            argument=_SETTINGS_VARIABLE,
+            path=path,
+            advice="Correct or unset the variable.",
+        )
+    return path
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise FetchError(f"The settings in {path} could not be read as TOML: {error}. Correct the file.") from error
-    known = [*_NUMBERS, "mirrors"]
+        raise FetchError(
+            f"The settings in {path} could not be read as TOML: {error}.", path=path, advice="Correct the file."
+        ) from error
     for key, value in found.items():
-        if key not in known:
-            hint = did_you_mean(key, known) or f" Settings are {', '.join(known)}."
-            raise FetchError(f"{path} has an unknown setting {key!r}.{hint} Correct the file.")
-        if key in _NUMBERS and (isinstance(value, bool) or not isinstance(value, int | float) or value <= 0):
-            raise FetchError(f"{path} says {key} = {value!r}, expected a number above 0. Correct the file.")
-    mirrors = found.get("mirrors", {})
-    if not isinstance(mirrors, dict):
-        raise FetchError(f"{path} says mirrors = {mirrors!r}, expected a table [mirrors]. Correct the file.")
-    for origin, address in mirrors.items():
-        _check_mirror(origin, address, str(path))
+        _check_setting(path, key, value)
+    for origin, address in found.get("mirrors", {}).items():
+        _check_mirror(origin, address, str(path), path=path)
     return found
+
+
+def _check_setting(path: Path, key: str, value: Any) -> None:
+    known = [*_NUMBERS, "mirrors"]
+    if key not in known:
+        hint = did_you_mean(key, known) or f" The settings are {', '.join(known)}."
+        raise FetchError(
+            f"{path} has an unknown setting {key!r}.{hint}",
+            path=path,
+            name=key,
+            expected=known,
+            advice="Correct the file.",
+        )
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if key in _NUMBERS and not (is_number and value > 0):
+        raise _wrong_value(path, key, value, "a number above 0")
+    if key == "mirrors" and not isinstance(value, dict):
+        raise _wrong_value(path, key, value, "a table [mirrors]")
+
+
+def _wrong_value(path: Path, key: str, value: Any, expected: str) -> FetchError:
+    return FetchError(
+        f"{path} contains {key} = {value!r}, expected {expected}.",
+        path=path,
+        name=key,
+        expected=expected,
+        found=value,
+        advice="Correct the file.",
+    )
 
 
 def _mirrors_of_environment() -> dict[str, str]:
     entries = {}
-    for entry in os.environ.get("REGISTRY_CORE_MIRRORS", "").split():
+    for entry in os.environ.get(_MIRRORS_VARIABLE, "").split():
         origin, _, address = entry.partition("=")
-        _check_mirror(origin, address, "REGISTRY_CORE_MIRRORS")
-        entries[_origin(origin)] = address
+        _check_mirror(origin, address, _MIRRORS_VARIABLE, argument=_MIRRORS_VARIABLE)
+        entries[_without_scheme(origin)] = address
     return entries
 
 
-def _check_mirror(origin: str, address: Any, where: str) -> None:
-    if not origin or not isinstance(address, str) or urlsplit(address).scheme not in _MIRROR_SCHEMES:
-        raise FetchError(
-            f"{where} says that {origin!r} is mirrored at {address!r}; expected a host and an address that begins with "
-            "http://, https:// or file://, such as huggingface.co=https://mirror.example.org. Correct it."
-        )
+def _check_mirror(origin: str, address: Any, where: str, *, path: Path | None = None, argument: str = "") -> None:
+    if origin and isinstance(address, str) and urlsplit(address).scheme in _MIRROR_SCHEMES:
+        return
+    expected = "a host and an address that begins with http://, https:// or file://"
+    facts: ErrorFacts = {
+        "name": origin,
+        "argument": argument or None,
+        "expected": expected,
+        "found": address,
+        "advice": "Correct it, such as huggingface.co=https://mirror.example.org.",
+    }
+    if path is not None:
+        facts["path"] = path
+    raise FetchError(
+        f"{where} maps {origin!r} to the mirror {address!r}, expected {expected}.",
+        **facts,
+    )
 
 
-def _origin(address: str) -> str:
-    """An address without its scheme, the host in lower case: `Host/path` and `https://host/path/` are one."""
+def _without_scheme(address: str) -> str:
+    """Return an address without its scheme, the host in lower case: `Host/path` equals `https://host/path/`."""
     bare = address.partition("://")[2] or address
     host, slash, path = bare.partition("/")
     return (host.lower() + slash + path).rstrip("/")

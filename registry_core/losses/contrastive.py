@@ -17,37 +17,37 @@ Losses = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
 
 
 class ClipLoss(nn.Module):
-    """Each picture finds its text among all texts of the batch, and each text its picture.
+    """The contrastive loss: find the text of each image among all texts of the batch, and the image of each text.
 
-    Arguments, methods and results are those of open_clip's class. It has no parameters.
+    Arguments, methods and results are those of open_clip's class. The loss has no parameters.
 
-    In several processes the gradients under DistributedDataParallel, which averages them, are those of one process
-    with the joined batch where `gather_with_grad` is true, with or without `local_loss`; the loss is too, or with
-    `local_loss` its mean over the processes is. Each process must have the same number of rows. Without
-    `gather_with_grad` this is not so, in open_clip neither:
+    In several processes, each process must have the same number of rows. DistributedDataParallel averages the gradients
+    over the processes. With `gather_with_grad=True`, the averaged gradients equal those of one process with the joined
+    batch, with or without `local_loss`. The loss also equals that of the joined batch; with `local_loss=True`, its mean
+    over the processes does. With `gather_with_grad=False`, in open_clip too, the gradients differ:
 
-    - Without `local_loss` each process's features have the joined batch's gradient, which averaging then divides by
-      the number of processes; that of the scale stays exact. Only optimisers that do not see the size of a gradient,
-      as Adam, train alike.
-    - With `local_loss` features get a gradient as what asks, but none as what is found: a part of the sum is missing.
+    - `local_loss=False`: The features have the gradient of the joined batch, and averaging divides it by the number of
+      processes. The gradient of the scale is exact. Training is the same only with optimisers that ignore the size of
+      gradients, such as Adam.
+    - `local_loss=True`: Features receive gradients as queries but not as keys. A part of the gradient is missing.
 
     Args:
-        local_loss: compare only the rows of this process with all others: [N, M] similarities instead of [M, M].
-        gather_with_grad: let gradients flow back into the features of the other processes.
-        cache_labels: keep the labels of a batch for the next one of the same size.
-        rank: of this process.
-        world_size: how many processes train together.
-        use_horovod: refused.
+        local_loss: Compare only the rows of this process with all rows: [N, M] similarities instead of [M, M].
+        gather_with_grad: Let gradients flow back to the features of the other processes.
+        cache_labels: Keep the labels of a batch for the next batch of the same size.
+        rank: Rank of this process.
+        world_size: Number of processes that train together.
+        use_horovod: Not supported; True raises an error.
 
     Attributes:
-        labels: the cached labels by device.
-        prev_num_logits: how many the newest of them are.
+        labels: The cached labels of each device.
+        prev_num_logits: Number of labels that were cached last.
 
     Raises:
-        InputError: `use_horovod`, or a rank that is out of range.
+        InputError: `use_horovod` is True, or the rank is out of range.
     """
 
-    def __init__(  # noqa: PLR0917 - in open_clip's order
+    def __init__(  # noqa: PLR0917 - the order of open_clip's arguments
         self,
         local_loss: bool = False,
         gather_with_grad: bool = False,
@@ -59,8 +59,11 @@ class ClipLoss(nn.Module):
         super().__init__()
         if use_horovod:
             raise InputError(
-                "use_horovod=True: Horovod is no longer maintained, and not supported. No loss was made. Start the "
-                "processes with torchrun, call torch.distributed.init_process_group(), and leave use_horovod out."
+                "use_horovod=True: Horovod is no longer maintained, and not supported. No loss was made.",
+                argument="use_horovod",
+                found=use_horovod,
+                advice="Start the processes with torchrun, call torch.distributed.init_process_group(), and leave "
+                "use_horovod out.",
             )
         check_processes(rank, world_size)
         self.local_loss = local_loss
@@ -73,12 +76,12 @@ class ClipLoss(nn.Module):
         self.labels: dict[torch.device, Tensor] = {}
 
     def get_ground_truth(self, device: torch.device, num_logits: int) -> Tensor:
-        """The column of each row's partner: [num_logits], int64."""
-        kept = self.labels.get(device)
-        if kept is not None and len(kept) == num_logits:
-            return kept
+        """Return the column of the matching feature for each row: [num_logits], int64."""
+        cached = self.labels.get(device)
+        if cached is not None and len(cached) == num_logits:
+            return cached
         first = num_logits * self.rank if self.world_size > 1 and self.local_loss else 0
-        with torch.inference_mode(False):  # else labels cached in evaluation could not serve training
+        with torch.inference_mode(False):  # labels cached in inference mode could not be used in training
             labels = torch.arange(first, first + num_logits, device=device, dtype=torch.long)
         if self.cache_labels:
             self.labels[device] = labels
@@ -88,19 +91,19 @@ class ClipLoss(nn.Module):
     def get_logits(
         self, image_features: Tensor, text_features: Tensor, logit_scale: Tensor, logit_bias: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Scaled similarities of pictures with texts and of texts with pictures.
+        """Return the scaled similarities of images with texts, and of texts with images.
 
         Args:
-            image_features: [N, E], of length 1.
-            text_features: [N, E], of length 1.
-            logit_scale: factor, not its logarithm.
-            logit_bias: summand; changes nothing in this loss.
+            image_features: [N, E], normalised to length 1.
+            text_features: [N, E], normalised to length 1.
+            logit_scale: The scale itself, not its logarithm.
+            logit_bias: Added to the similarities. It does not change this loss.
 
         Returns:
-            Two of [N, N]; in several processes [M, M], or with `local_loss` [N, M].
+            Two tensors [N, N]; in several processes [M, M], or with `local_loss` [N, M].
 
         Raises:
-            InputError: features that are no pairs, or no group of `world_size` processes.
+            InputError: The features do not have one shape [N, E], or there is no group of `world_size` processes.
         """
         check_pair(image_features, text_features)
         all_images, all_texts = self._gathered(image_features), self._gathered(text_features)
@@ -127,7 +130,7 @@ class ClipLoss(nn.Module):
         )
 
     def compare(self, logits_per_image: Tensor, logits_per_text: Tensor) -> Tensor:
-        """The loss of similarities as `get_logits` gives them."""
+        """Return the loss of the similarities that `get_logits` returns."""
         labels = self.get_ground_truth(logits_per_image.device, logits_per_image.shape[0])
         return (F.cross_entropy(logits_per_image, labels) + F.cross_entropy(logits_per_text, labels)) / 2
 
@@ -139,13 +142,13 @@ class ClipLoss(nn.Module):
         logit_bias: Tensor | None = None,
         output_dict: bool = False,
     ) -> Losses:
-        """The loss; arguments as for `get_logits`.
+        """Return the loss. Arguments are as for `get_logits`.
 
         Returns:
             A scalar, or with `output_dict` {"contrastive_loss": scalar}.
 
         Raises:
-            InputError: features that are no pairs, or no group of `world_size` processes.
+            InputError: The features do not have one shape [N, E], or there is no group of `world_size` processes.
         """
         loss = self.compare(*self.get_logits(image_features, text_features, logit_scale, logit_bias))
         return {"contrastive_loss": loss} if output_dict else loss

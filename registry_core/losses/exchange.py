@@ -1,8 +1,10 @@
-"""The text features of the other processes, one process's at a time: four ways, of which a loss names one.
+"""Four ways to get the text features of the other processes, one process at a time. `dist_impl` of a loss selects one.
 
-Zhai et al. 2023, https://arxiv.org/abs/2303.15343, section 3.3: so no process ever holds all similarities. All ways let
-gradients flow back to where the features are from. In the rings each process receives from one neighbour what that one
-received before; each step of it has a backward step in the other direction.
+No process ever holds all similarities at once (Zhai et al. 2023, https://arxiv.org/abs/2303.15343, section 3.3). In all
+four ways, gradients flow back to the process that the features are from.
+
+In the two ring ways ("bidir" and "shift") each process receives features from a neighbour, which received them one step
+before. The backward pass repeats each step in the opposite direction.
 
 Legend: N rows of each process, E width of a feature.
 """
@@ -22,33 +24,36 @@ from registry_core.losses.gathering import gather_rows
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """This process among the others."""
+class ProcessRank:
+    """The rank of this process, and the number of processes. The ranks form a ring: rank 0 follows the last one."""
 
     rank: int
     world_size: int
 
     @property
-    def right(self) -> int:
-        """The next rank, around."""
+    def next_rank(self) -> int:
+        """The next rank in the ring."""
         return (self.rank + 1) % self.world_size
 
     @property
-    def left(self) -> int:
-        """The rank before, around."""
+    def previous_rank(self) -> int:
+        """The previous rank in the ring."""
         return (self.rank - 1) % self.world_size
 
 
-Route = tuple[int, int]  # the rank to send to, and the one to receive from
+Route = tuple[int, int]  # the rank to send to, and the rank to receive from
 
 
 class _Swap(torch.autograd.Function):
-    """Sends each tensor along its route and gives what comes along it; gradients travel back the same way."""
+    """Send each tensor along its route and return the received tensors. Gradients are sent in the opposite direction.
+
+    The backward pass is a swap too, so that second derivatives work.
+    """
 
     @staticmethod
     def forward(ctx: Any, routes: tuple[Route, ...], *tensors: Tensor) -> tuple[Tensor, ...]:
         ctx.routes = routes
-        return _swapped(routes, tensors)
+        return _send_and_receive(routes, tensors)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
@@ -56,7 +61,7 @@ class _Swap(torch.autograd.Function):
         return None, *_swap(back, *gradients)
 
 
-def _swapped(routes: tuple[Route, ...], tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def _send_and_receive(routes: tuple[Route, ...], tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     sent = [tensor.contiguous() for tensor in tensors]
     received = [torch.empty_like(tensor) for tensor in sent]
     operations = [dist.P2POp(dist.isend, tensor, target) for tensor, (target, _) in zip(sent, routes, strict=True)]
@@ -72,7 +77,7 @@ def _swap(routes: tuple[Route, ...], *tensors: Tensor) -> tuple[Tensor, ...]:
 
 
 class _Sum(torch.autograd.Function):
-    """The sum of a tensor over all processes; backward sums the gradients too."""
+    """Sum a tensor over all processes. The backward pass sums the gradients over all processes too."""
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:
@@ -92,44 +97,47 @@ def _sum(tensor: Tensor) -> Tensor:
     return result
 
 
-def shift(texts: Tensor, place: Place) -> Iterator[Tensor]:
-    """Around the ring to the right, in world_size - 1 steps."""
-    for _ in range(place.world_size - 1):
-        (texts,) = _swap(((place.right, place.left),), texts)
+def shift(texts: Tensor, process: ProcessRank) -> Iterator[Tensor]:
+    """Pass features to the next rank of the ring, in world_size - 1 steps."""
+    for _ in range(process.world_size - 1):
+        (texts,) = _swap(((process.next_rank, process.previous_rank),), texts)
         yield texts
 
 
-def bidir(texts: Tensor, place: Place) -> Iterator[Tensor]:
-    """Around the ring both ways at once, in half as many steps; a last step to the right where one is over."""
-    rightwards, leftwards = (place.right, place.left), (place.left, place.right)
-    to_right = to_left = texts
-    steps, rest = divmod(place.world_size - 1, 2)
+def bidir(texts: Tensor, process: ProcessRank) -> Iterator[Tensor]:
+    """Pass features in both directions of the ring at once, in half as many steps as `shift`.
+
+    If the number of other processes is odd, a last step passes features to the next rank only.
+    """
+    forwards, backwards = (process.next_rank, process.previous_rank), (process.previous_rank, process.next_rank)
+    from_previous = from_next = texts
+    steps, rest = divmod(process.world_size - 1, 2)
     for _ in range(steps):
-        to_right, to_left = _swap((rightwards, leftwards), to_right, to_left)
-        yield from (to_right, to_left)
+        from_previous, from_next = _swap((forwards, backwards), from_previous, from_next)
+        yield from (from_previous, from_next)
     if rest:
-        yield from _swap((rightwards,), to_right)
+        yield from _swap((forwards,), from_previous)
 
 
-def reduce(texts: Tensor, place: Place) -> Iterator[Tensor]:
-    """By a sum over all processes to which all but one give zeros, for each in turn."""
-    found = [_sum(texts * (source == place.rank)) for source in range(place.world_size)]
-    # One's own rows are not among the others'. Still their sum must have a gradient, zero: its backward step is a sum
-    # over all processes, which would wait for this one without end.
-    nothing = found.pop(place.rank).sum() * 0
-    for other in found:
-        yield other + nothing
+def reduce(texts: Tensor, process: ProcessRank) -> Iterator[Tensor]:
+    """Sum over all processes, once for each process. In its turn all other processes contribute zeros."""
+    sums = [_sum(texts * (source == process.rank)) for source in range(process.world_size)]
+    # The sum with this process's own features is not yielded, but it must still receive a gradient (zero). Its backward
+    # step is a sum over all processes, and would wait forever for this process.
+    zero = sums.pop(process.rank).sum() * 0
+    for other in sums:
+        yield other + zero
 
 
-def gather(texts: Tensor, place: Place) -> Iterator[Tensor]:
-    """All at once."""
-    rows = gather_rows(texts, place.rank, place.world_size, local_loss=True, gather_with_grad=True)
-    for source, found in enumerate(rows.chunk(place.world_size)):
-        if source != place.rank:
-            yield found
+def gather(texts: Tensor, process: ProcessRank) -> Iterator[Tensor]:
+    """Gather the features of all processes in one step."""
+    rows = gather_rows(texts, process.rank, process.world_size, local_loss=True, gather_with_grad=True)
+    for source, features in enumerate(rows.chunk(process.world_size)):
+        if source != process.rank:
+            yield features
 
 
-EXCHANGES: Mapping[str, Callable[[Tensor, Place], Iterator[Tensor]]] = MappingProxyType(
+EXCHANGES: Mapping[str, Callable[[Tensor, ProcessRank], Iterator[Tensor]]] = MappingProxyType(
     {
         "bidir": bidir,
         "shift": shift,

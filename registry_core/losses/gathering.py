@@ -1,8 +1,8 @@
-"""Features of all processes that train together, with or without gradients back to them.
+"""Gathering of features from all processes that train together, with or without gradients back to them.
 
-Radford et al. 2021, https://arxiv.org/abs/2103.00020, section 2.5, compare a batch that is spread over processes; the
-options are those of https://github.com/mlfoundations/open_clip. Only those collectives of torch.distributed are used
-that all supported versions of torch have and none of them warns of.
+Radford et al. 2021, https://arxiv.org/abs/2103.00020, section 2.5, compare a batch that is distributed over processes.
+The options are those of https://github.com/mlfoundations/open_clip. Only collectives of torch.distributed are used that
+exist in all supported versions of torch and cause no warning in any of them.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from registry_core.errors import InputError
 
 
 class _Gather(torch.autograd.Function):
-    """[N, E] of each process -> [world_size * N, E] in all of them."""
+    """[N, E] of each process -> [world_size * N, E] in all processes."""
 
     @staticmethod
     def forward(ctx: Any, features: Tensor) -> Tensor:
         del ctx
-        return torch.cat(_gathered(features))
+        return torch.cat(_all_gather(features))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
@@ -32,7 +32,10 @@ class _Gather(torch.autograd.Function):
 
 
 class _SumOwn(torch.autograd.Function):
-    """[world_size * N, E] of each process -> the sum over all of this one's rows, [N, E]; the other's counterpart."""
+    """[world_size * N, E] of each process -> the sum over all processes of this process's rows, [N, E].
+
+    This is the backward pass of _Gather, and the other way round, so that second derivatives work.
+    """
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor) -> Tensor:
@@ -50,71 +53,83 @@ class _SumOwn(torch.autograd.Function):
 
 
 def gather_rows(features: Tensor, rank: int, world_size: int, *, local_loss: bool, gather_with_grad: bool) -> Tensor:
-    """The features of all processes, first to last.
+    """Gather the features of all processes, in the order of their ranks.
 
     Args:
-        features: of this process, [N, E]; each process has the same N.
-        rank: of this process.
-        world_size: how many processes there are.
-        local_loss: without `gather_with_grad`, keep this process's own rows free of gradient too.
-        gather_with_grad: let the gradients of all processes flow back into this one's rows.
+        features: Features of this process, [N, E]. N is the same in each process.
+        rank: Rank of this process.
+        world_size: Number of processes.
+        local_loss: Without `gather_with_grad`, no gradient flows back to the rows of this process either.
+        gather_with_grad: Let the gradients of all processes flow back to the rows of this process.
 
     Returns:
         [world_size * N, E].
 
     Raises:
-        InputError: no group of that many processes is there.
+        InputError: There is no process group, or this process has another rank or world size in it.
     """
-    need_group(rank, world_size)
+    check_process_group(rank, world_size)
     if gather_with_grad:
         result: Tensor = _Gather.apply(features)
         return result
-    rows = _gathered(features.detach())
+    rows = _all_gather(features.detach())
     if not local_loss:
-        rows[rank] = features  # what was received has no gradient
+        rows[rank] = features  # the received copy has no gradient
     return torch.cat(rows)
 
 
-def _gathered(features: Tensor) -> list[Tensor]:
+def _all_gather(features: Tensor) -> list[Tensor]:
     rows = [torch.empty_like(features, memory_format=torch.contiguous_format) for _ in range(dist.get_world_size())]
     dist.all_gather(rows, features.contiguous())
     return rows
 
 
-def need_group(rank: int, world_size: int) -> None:
-    """Refuse to go on unless this process is what a loss takes it for.
+def check_process_group(rank: int, world_size: int) -> None:
+    """Check that this process has the rank and world size that the loss was made for.
 
     Raises:
-        InputError: there is no process group, or this process has another place in it.
+        InputError: There is no process group, or this process has another rank or world size in it.
     """
     if not (dist.is_available() and dist.is_initialized()):
         raise InputError(
-            f"This loss is for world_size={world_size} processes, and there is no process group. Nothing was computed. "
-            "Call torch.distributed.init_process_group() in each process before the first batch, or make the loss "
-            "with world_size=1."
+            f"This loss was made for world_size={world_size} processes, and there is no process group. Nothing was "
+            "computed.",
+            argument="world_size",
+            found=world_size,
+            advice="Call torch.distributed.init_process_group() in each process before the first batch, or make the "
+            "loss with world_size=1.",
         )
-    if (dist.get_rank(), dist.get_world_size()) != (rank, world_size):
+    actual = (dist.get_rank(), dist.get_world_size())
+    if actual != (rank, world_size):
         raise InputError(
-            f"This loss is for rank {rank} of {world_size} processes, and this process is rank {dist.get_rank()} of "
-            f"{dist.get_world_size()}. Nothing was computed. Make the loss with torch.distributed.get_rank() and "
-            "get_world_size()."
+            f"This loss was made for rank {rank} of {world_size} processes, and this process is rank {actual[0]} of "
+            f"{actual[1]}. Nothing was computed.",
+            argument="rank",
+            expected=(rank, world_size),
+            found=actual,
+            advice="Make the loss with torch.distributed.get_rank() and get_world_size().",
         )
 
 
 def check_pair(image_features: Tensor | None, text_features: Tensor | None) -> None:
-    """Refuse features that are no pairs.
+    """Check that there is one text for each image.
 
     Raises:
-        InputError: one side is missing, or the two are not of one shape [N, E].
+        InputError: The features of one side are None, or the two do not have the same shape [N, E].
     """
     if image_features is None or text_features is None:
         raise InputError(
-            "The loss compares pictures with texts, and the features of one side are None. Nothing was computed. Give "
-            "the model both."
+            "The loss compares images with texts, and the features of one side are None. Nothing was computed.",
+            argument="image_features" if image_features is None else "text_features",
+            expected="[N, E]",
+            advice="Give the model both images and texts.",
         )
     if image_features.ndim != 2 or image_features.shape != text_features.shape:  # noqa: PLR2004 - [N, E]
+        shapes = list(image_features.shape), list(text_features.shape)
         raise InputError(
-            "The loss compares each picture with its text: expected features of one shape [N, E], got "
-            f"{list(image_features.shape)} for pictures and {list(text_features.shape)} for texts. Nothing was "
-            "computed."
+            "The loss compares each image with its text: expected features of one shape [N, E], got "
+            f"{shapes[0]} for images and {shapes[1]} for texts. Nothing was computed.",
+            argument="text_features",
+            expected="features of one shape [N, E]",
+            found=shapes,
         )

@@ -1,4 +1,4 @@
-"""What training does to pictures, as data. The keys are those of open_clip's `aug_cfg`."""
+"""The config of random changes to images in training. The keys are those of open_clip's `aug_cfg`."""
 
 from __future__ import annotations
 
@@ -7,35 +7,36 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
+from registry_core.config.base import StrictModel, as_tuple, config_error
 from registry_core.errors import OverrideError
-from registry_core.strict import StrictModel, as_tuple, describe_problems
 
 _Probability = Annotated[float, Field(ge=0, le=1)]
-_Share = Annotated[float, Field(gt=0, le=1)]
+_Fraction = Annotated[float, Field(gt=0, le=1)]
 _Positive = Annotated[float, Field(gt=0)]
 _Strength = Annotated[float, Field(ge=0)]
-_Hue = Annotated[float, Field(ge=0, le=0.5)]  # half way around is the farthest
+_Hue = Annotated[float, Field(ge=0, le=0.5)]  # the hue is an angle in turns, so 0.5 is the largest shift
 _Strengths = tuple[_Strength, _Strength, _Strength] | tuple[_Strength, _Strength, _Strength, _Hue]
 
-_OF_TIMM = ("ratio", "re_prob", "re_count")
-_NOT_OF_TIMM = ("color_jitter_prob", "gray_scale_prob")
+_TIMM_ONLY = ("ratio", "re_prob", "re_count")
+_TORCHVISION_ONLY = ("color_jitter_prob", "gray_scale_prob")
 
 
 class AugmentationConfig(StrictModel):
-    """Random changes to a picture in training. None leaves a change out.
+    """The random changes to an image in training. A value of None leaves a change out.
 
     Attributes:
-        scale: smallest and largest share of the picture's area that a random crop takes.
-        ratio: smallest and largest aspect ratio of the crop; timm only, else 3:4 to 4:3.
-        color_jitter: strength for brightness, contrast and saturation, and as a fourth value for hue (at most 0.5).
-        color_jitter_prob: how likely the colours are changed; without timm, and with four strengths.
-        gray_scale_prob: how likely the picture becomes grey; without timm.
-        re_prob: how likely a rectangle is erased; timm only.
-        re_count: at most how many rectangles; timm only.
-        use_timm: let timm's `create_transform` make the transform.
+        scale: Smallest and largest area of the random crop, as a fraction of the image.
+        ratio: Smallest and largest aspect ratio of the crop. Only with timm; without it, 3:4 to 4:3.
+        color_jitter: Strength of the changes of brightness, contrast and saturation. A fourth value is the strength for
+            the hue (at most 0.5).
+        color_jitter_prob: Probability that the colours are changed. Only without timm, and with four strengths.
+        gray_scale_prob: Probability that the image becomes grey. Only without timm.
+        re_prob: Probability that rectangles are erased. Only with timm.
+        re_count: Largest number of erased rectangles. Only with timm.
+        use_timm: Use the transform of timm's `create_transform`.
     """
 
-    scale: Annotated[tuple[_Share, _Share], BeforeValidator(as_tuple)] = (0.9, 1.0)
+    scale: Annotated[tuple[_Fraction, _Fraction], BeforeValidator(as_tuple)] = (0.9, 1.0)
     ratio: Annotated[tuple[_Positive, _Positive], BeforeValidator(as_tuple)] | None = None
     color_jitter: Annotated[_Strength | _Strengths, BeforeValidator(as_tuple)] | None = None
     re_prob: _Probability | None = None
@@ -45,22 +46,22 @@ class AugmentationConfig(StrictModel):
     gray_scale_prob: _Probability | None = None
 
     @model_validator(mode="after")
-    def _fits_together(self) -> Self:
+    def _check_combination(self) -> Self:
         for key in ("scale", "ratio"):
             bounds = getattr(self, key)
             if bounds is not None and bounds[0] > bounds[1]:
                 raise ValueError(f"{key} is (smallest, largest), got {bounds}")
-        stray = [key for key in (_NOT_OF_TIMM if self.use_timm else _OF_TIMM) if getattr(self, key) is not None]
-        if stray:
-            without = "use_timm=False" if self.use_timm else "use_timm=True"
-            raise ValueError(f"{', '.join(stray)} would have no effect: with {without} it has")
+        ignored = _TORCHVISION_ONLY if self.use_timm else _TIMM_ONLY
+        given = [key for key in ignored if getattr(self, key) is not None]
+        if given:
+            raise ValueError(f"{', '.join(given)} would have no effect with use_timm={self.use_timm}")
         if not self.use_timm:
             self._check_jitter()
         return self
 
     def _check_jitter(self) -> None:
-        four = isinstance(self.color_jitter, tuple) and len(self.color_jitter) == 4  # noqa: PLR2004 - and hue
-        if self.color_jitter_prob and not four:
+        has_hue = isinstance(self.color_jitter, tuple) and len(self.color_jitter) == 4  # noqa: PLR2004 - hue is the 4th
+        if self.color_jitter_prob and not has_hue:
             raise ValueError(
                 "color_jitter_prob needs color_jitter=(brightness, contrast, saturation, hue), got "
                 f"color_jitter={self.color_jitter}"
@@ -70,19 +71,27 @@ class AugmentationConfig(StrictModel):
 
 
 def augmentation_config(given: AugmentationConfig | Mapping[str, Any] | None) -> AugmentationConfig:
-    """The caller's augmentation; None means the default, a random crop and nothing else.
+    """Validate the `augmentation` argument of a caller.
+
+    Args:
+        given: A config, a mapping of its keys, or None for the default: a random crop and nothing else.
 
     Raises:
-        OverrideError: no mapping, an unknown key, or values that do not fit together.
+        OverrideError: The argument is not a mapping, has an unknown key, or has values that contradict each other.
     """
     if isinstance(given, AugmentationConfig):
         return given
     if given is not None and not isinstance(given, Mapping):
         raise OverrideError(
             f"augmentation={given!r}: expected an AugmentationConfig or a mapping of its keys, such as "
-            "{'scale': (0.4, 1.0)}. No transform was made."
+            "{'scale': (0.4, 1.0)}. No transform was made.",
+            argument="augmentation",
+            expected="an AugmentationConfig or a mapping",
+            found=given,
         )
     try:
         return AugmentationConfig.model_validate(dict(given or {}))
     except ValidationError as error:
-        raise OverrideError(describe_problems(error, AugmentationConfig, "augmentation=")) from error
+        raise config_error(
+            error, AugmentationConfig, "augmentation=", OverrideError, argument="augmentation"
+        ) from error

@@ -1,48 +1,51 @@
-"""Steps that are torchvision's own classes, as programs expect that look into a Compose. Imports torchvision."""
+"""Steps that are subclasses of torchvision's, since programs look for those in a Compose.
+
+This module imports torchvision, so it is imported only when the steps are needed.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torchvision.transforms import RandomResizedCrop, Resize  # noqa: TID253 - bases; this module is imported late
+from torchvision.transforms import RandomResizedCrop, Resize  # noqa: TID253 - base classes, in a module that is imported late
 
-from registry_core.preprocess.pictures import as_picture, check_resized
+from registry_core.preprocess.images import as_image, check_resized
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-class ResizePicture(Resize):  # type: ignore[misc] # torchvision has no types
-    """torchvision's Resize for pictures, with the refusals of an inference transform.
+class ResizeImage(Resize):  # type: ignore[misc] # torchvision has no types
+    """torchvision's Resize with the input checks of an inference transform.
 
-    Its arguments are those of Resize: an int scales the shorter side, a pair both sides.
+    The arguments are those of Resize: an int is the size of the shorter side, a pair that of both sides.
     """
 
     def forward(self, img: Image) -> Image:
-        """Resize one picture.
+        """Resize one image.
 
         Raises:
-            InputError: no picture, or one too narrow to keep its aspect ratio.
+            InputError: The object is not a usable image, or it is too narrow to keep its aspect ratio.
         """
-        picture = as_picture(img)
+        image = as_image(img)
         if isinstance(self.size, int):
-            ratio = min(picture.size) / self.size
-            check_resized(picture, [round(picture.height / ratio), round(picture.width / ratio)])
-        resized: Image = super().forward(picture)
+            ratio = min(image.size) / self.size
+            check_resized(image, [round(image.height / ratio), round(image.width / ratio)])
+        resized: Image = super().forward(image)
         return resized
 
 
-class CropPicture(RandomResizedCrop):  # type: ignore[misc] # torchvision has no types
-    """torchvision's RandomResizedCrop for pictures, with the refusals of a training transform.
+class CropImage(RandomResizedCrop):  # type: ignore[misc] # torchvision has no types
+    """torchvision's RandomResizedCrop with the input checks of a training transform.
 
-    Its arguments are those of RandomResizedCrop.
+    The arguments are those of RandomResizedCrop.
     """
 
     def forward(self, img: Image) -> Image:
-        """Crop and resize one picture.
+        """Crop and resize one image.
 
         Raises:
-            InputError: no picture, or one that cannot be preprocessed.
+            InputError: The object is not an image, or not one that can be preprocessed.
         """
-        cropped: Image = super().forward(as_picture(img))
+        cropped: Image = super().forward(as_image(img))
         return cropped

@@ -1,4 +1,4 @@
-"""A package with an architecture of one's own, written from templates; it works and passes its tests at once."""
+"""Write a new plugin package with an architecture, from the templates in template/. It works, and its tests pass."""
 
 from registry_core.scaffold.write import Written, next_steps, write_plugin
 

@@ -1,4 +1,4 @@
-"""The contract that every plugin keeps, as tests that its own test suite runs. Needs pytest: registry_core[test].
+"""The contract with plugins, as tests that a plugin's own test suite runs. They need pytest: registry_core[test].
 
     from registry_core.testing import ArchitectureContract
 
@@ -6,12 +6,12 @@
         plugin = "my_clip"
         small = {"embed_dim": 32, "vision_cfg": {...}, "text_cfg": {...}}
 
-A plugin without an architecture of its own, one that only brings tags for example, takes PluginContract.
+A plugin without an architecture, for example one that only provides tags, uses PluginContract.
 """
 
 import pytest
 
-# Before the modules are imported: their asserts then show both sides.
+# This must run before the modules are imported, so that their failing asserts show the compared values.
 pytest.register_assert_rewrite("registry_core.testing.plugin_contract", "registry_core.testing.architecture_contract")
 
 from registry_core.testing.architecture_contract import ArchitectureContract  # noqa: E402

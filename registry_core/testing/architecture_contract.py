@@ -1,4 +1,4 @@
-"""What a plugin with an architecture keeps: it builds, computes, saves, loads and refuses as every other one does."""
+"""The contract for plugins with an architecture: building, computing, saving, loading, and refusing wrong input."""
 
 from __future__ import annotations
 
@@ -10,36 +10,40 @@ from typing import Any, ClassVar
 import pytest
 
 from registry_core import BuildError, ConfigError, ModelConfig, OverrideError, RawConfig, Registry, StateDictError
-from registry_core.plugins import Plugin
+from registry_core.hooks.plugin import Plugin
 from registry_core.testing.loading import created, differing, filled_with_nan, unwritten, write_state
-from registry_core.testing.plugin_contract import PluginContract, leads_back, own_derived, own_models
+from registry_core.testing.plugin_contract import PluginContract, own_derived, own_models, round_trips
 
 NAME = "contract-small"
 
 
 class ArchitectureContract(PluginContract):
-    """The tests of a plugin that brings an architecture; those of PluginContract are among them.
+    """The tests for a plugin that provides an architecture. They include those of PluginContract.
 
     Attributes:
-        small: a raw config of the architecture, small enough to be built in no time.
-        towers: what `tower=` can be; () for a model that cannot be taken apart.
-        most_on_meta: how many of its listed models are built on the meta device.
+        small: A raw config of the architecture that builds quickly.
+        towers: The towers that `tower=` accepts; () for a model whose towers cannot be built separately.
+        most_on_meta: How many of the listed models are built on the meta device, at most.
     """
 
     small: ClassVar[RawConfig]
     towers: ClassVar[tuple[str, ...]] = ("image", "text")
     most_on_meta: ClassVar[int] = 12
 
-    # What a model with other inputs overrides.
+    # A model with other inputs overrides these methods.
+
+    def images(self, config: ModelConfig) -> Any:
+        """Return images [2, 3, height, width]."""
+        return self.pictures(config)
 
     def pictures(self, config: ModelConfig) -> Any:
-        """Pictures [2, 3, height, width]."""
+        """Return images [2, 3, height, width]. The former name of `images`; overriding it still works."""
         import torch
 
         return torch.randn(2, 3, *config.image_size, generator=torch.Generator().manual_seed(1))
 
     def texts(self, config: ModelConfig) -> Any:
-        """Token ids [2, L], the largest last, as an end-of-text token is."""
+        """Return token ids [2, L]. The last id is the largest, like an end-of-text token."""
         import torch
 
         text = config.text_cfg
@@ -49,50 +53,50 @@ class ArchitectureContract(PluginContract):
         ids[:, -1] = text.vocab_size - 1
         return ids
 
-    def encode_image(self, model: Any, pictures: Any) -> Any:
-        """Features [N, E]."""
-        return model.encode_image(pictures)
+    def encode_image(self, model: Any, images: Any) -> Any:
+        """Return image features [N, E]."""
+        return model.encode_image(images)
 
     def encode_text(self, model: Any, texts: Any) -> Any:
-        """Features [N, E]."""
+        """Return text features [N, E]."""
         return model.encode_text(texts)
 
-    def forward(self, model: Any, pictures: Any, texts: Any) -> Any:
-        """Whatever the model's forward gives for both."""
-        return model(pictures, texts)
+    def forward(self, model: Any, images: Any, texts: Any) -> Any:
+        """Return the output of the model's forward for images and texts."""
+        return model(images, texts)
 
-    def outputs(self, model: Any, pictures: Any, texts: Any) -> Mapping[str, Any]:
-        """The model's outputs for both, under the names that its loss takes them by.
+    def outputs(self, model: Any, images: Any, texts: Any) -> Mapping[str, Any]:
+        """Return the outputs of the model for images and texts, by the names of its loss's arguments.
 
-        By default the dict that its forward gives, where need be once `output_dict` says so.
+        By default, this is the dict that forward returns. If the model has an attribute `output_dict`, it is set first.
         """
         if hasattr(model, "output_dict"):
             model.output_dict = True
-        found: Mapping[str, Any] = self.forward(model, pictures, texts)
-        return found
+        outputs: Mapping[str, Any] = self.forward(model, images, texts)
+        return outputs
 
     # Fixtures.
 
     @pytest.fixture
     def raw(self) -> dict[str, Any]:
-        """The small config, with the architecture that claims it."""
+        """The small config, with the key `architecture`."""
         return {"architecture": self.plugin, **self.small}
 
     @pytest.fixture
     def registry(self, raw: dict[str, Any]) -> Registry:
-        """A fresh registry of everything that is installed, with the small model."""
+        """A new registry of all installed plugins, with the small model added."""
         registry = Registry()
         registry.add_config(raw, NAME)
         return registry
 
     @pytest.fixture
     def model(self, registry: Registry) -> Any:
-        """The small model with random values."""
+        """The small model with random parameters."""
         return created(registry, NAME)
 
     @pytest.fixture
     def checkpoint(self, model: Any, tmp_path: Path) -> Path:
-        """The model's state dict."""
+        """A file with the state dict of the model."""
         return write_state(model.state_dict(), tmp_path / "checkpoint.pt")
 
     # Configs.
@@ -100,15 +104,15 @@ class ArchitectureContract(PluginContract):
     def test_the_small_config_is_its_own_and_leads_back_to_itself(self, registry: Registry) -> None:
         resolved = registry.services.resolve(NAME)
         assert (resolved.owner.name, type(resolved.config).architecture) == (self.plugin, self.plugin)
-        assert leads_back(registry, resolved.config)
+        assert round_trips(registry, resolved.config)
 
-    @pytest.mark.parametrize("place", [(), ("vision_cfg",), ("text_cfg",)], ids=["top", "vision_cfg", "text_cfg"])
-    def test_refuses_unknown_config_keys(self, registry: Registry, raw: dict[str, Any], place: tuple[str, ...]) -> None:
+    @pytest.mark.parametrize("keys", [(), ("vision_cfg",), ("text_cfg",)], ids=["top", "vision_cfg", "text_cfg"])
+    def test_refuses_unknown_config_keys(self, registry: Registry, raw: dict[str, Any], keys: tuple[str, ...]) -> None:
         bad = copy.deepcopy(raw)
-        inner = bad
-        for key in place:
-            inner = inner[key]
-        inner["surely_no_such_key"] = 1
+        section = bad
+        for key in keys:
+            section = section[key]
+        section["surely_no_such_key"] = 1
         with pytest.raises(ConfigError, match="surely_no_such_key"):
             registry.services.claim(bad, "a test")
 
@@ -133,7 +137,7 @@ class ArchitectureContract(PluginContract):
     def test_writes_every_value_of_a_random_model(self, registry: Registry) -> None:
         with filled_with_nan():
             model = created(registry, NAME)
-        assert unwritten(model) == [], "these parameters are not initialised by the module that makes them"
+        assert unwritten(model) == [], "the module that creates these parameters does not initialise them"
 
     def test_random_values_follow_the_seed(self, registry: Registry) -> None:
         assert differing(created(registry, NAME), created(registry, NAME)) == []
@@ -144,9 +148,9 @@ class ArchitectureContract(PluginContract):
 
     # Computing.
 
-    def test_encodes_pictures(self, registry: Registry, model: Any) -> None:
+    def test_encodes_images(self, registry: Registry, model: Any) -> None:
         config = registry.report(model).config
-        features = self.encode_image(model, self.pictures(config))
+        features = self.encode_image(model, self.images(config))
         assert tuple(features.shape) == (2, config.embed_dim)
         assert bool(features.isfinite().all())
 
@@ -158,12 +162,12 @@ class ArchitectureContract(PluginContract):
 
     def test_forward_takes_both(self, registry: Registry, model: Any) -> None:
         config = registry.report(model).config
-        assert self.forward(model, self.pictures(config), self.texts(config)) is not None
+        assert self.forward(model, self.images(config), self.texts(config)) is not None
 
     def test_can_be_trained(self, registry: Registry, model: Any) -> None:
         config = registry.report(model).config
         model.train()
-        loss = (self.encode_image(model, self.pictures(config)) * self.encode_text(model, self.texts(config))).sum()
+        loss = (self.encode_image(model, self.images(config)) * self.encode_text(model, self.texts(config))).sum()
         loss.backward()
         gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
         assert gradients
@@ -171,15 +175,15 @@ class ArchitectureContract(PluginContract):
 
     def test_its_loss_takes_its_outputs_and_reaches_its_parameters(self, registry: Registry, model: Any) -> None:
         config = registry.report(model).config
-        outputs = self.outputs(model.train(), self.pictures(config), self.texts(config))
-        assert isinstance(outputs, Mapping), "override `outputs` where forward gives no dict"
+        outputs = self.outputs(model.train(), self.images(config), self.texts(config))
+        assert isinstance(outputs, Mapping), "forward does not return a dict; override `outputs`"
         losses = registry.loss(model)(**outputs, output_dict=True)
         assert losses
         total = sum(losses.values())
         assert bool(total.isfinite())
         total.backward()
         gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-        assert any(bool(gradient.any()) for gradient in gradients), "the loss reaches no parameter"
+        assert any(bool(gradient.any()) for gradient in gradients), "no parameter gets a gradient from the loss"
         assert all(bool(gradient.isfinite().all()) for gradient in gradients)
 
     def test_its_loss_is_had_by_name_and_refuses_what_it_does_not_know(self, registry: Registry, model: Any) -> None:
@@ -221,11 +225,12 @@ class ArchitectureContract(PluginContract):
         name = self.needed(state)
         shared = state[name].data_ptr()
         rest = {key: tensor for key, tensor in state.items() if tensor.data_ptr() != shared}
-        with pytest.raises(StateDictError, match="missing from the file"):
+        with pytest.raises(StateDictError) as caught:
             registry.create(NAME, write_state(rest, tmp_path / "missing.pt"))
+        assert caught.value.missing
 
     def needed(self, state: Mapping[str, Any]) -> str:
-        """A parameter that no checkpoint of the architecture may lack: by default the first of the text side."""
+        """Return the name of a parameter that every checkpoint of the architecture has; by default, token embedding."""
         return next(name for name in state if name.endswith("token_embedding.weight"))
 
     # One tower.
@@ -238,7 +243,7 @@ class ArchitectureContract(PluginContract):
         assert part.state_dict().keys() < model.state_dict().keys()
         config = registry.report(part).config
         encode, inputs = (
-            (self.encode_image, self.pictures(config)) if tower == "image" else (self.encode_text, self.texts(config))
+            (self.encode_image, self.images(config)) if tower == "image" else (self.encode_text, self.texts(config))
         )
         assert bool((encode(part, inputs) == encode(model, inputs)).all())
 
@@ -248,16 +253,16 @@ class ArchitectureContract(PluginContract):
         part = registry.create(NAME, pretrained=False, tower=tower)
         config = registry.report(part).config
         encode, inputs = (
-            (self.encode_text, self.texts(config)) if tower == "image" else (self.encode_image, self.pictures(config))
+            (self.encode_text, self.texts(config)) if tower == "image" else (self.encode_image, self.images(config))
         )
         with pytest.raises(BuildError, match="tower="):
             encode(part, inputs)
 
     def _skip_without(self, tower: str) -> None:
         if tower not in self.towers:
-            pytest.skip(f"{self.plugin} has no tower {tower!r} to be had by itself")
+            pytest.skip(f"{self.plugin} cannot build the {tower} tower separately")
 
     def _assert_same_features(self, registry: Registry, one: Any, other: Any) -> None:
         config = registry.report(other).config
-        for encode, inputs in ((self.encode_image, self.pictures(config)), (self.encode_text, self.texts(config))):
+        for encode, inputs in ((self.encode_image, self.images(config)), (self.encode_text, self.texts(config))):
             assert bool((encode(one, inputs) == encode(other, inputs)).all())

@@ -1,11 +1,11 @@
-"""Models with known values, and what differs between two of them. torch is imported when it is needed."""
+"""Create models with known parameters, and compare models. torch is imported inside the functions."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def created(registry: Registry, name: str, seed: int = 0) -> nn.Module:
-    """A model with random values of a seed."""
+    """Create a model with random parameters from a seed."""
     import torch
 
     torch.manual_seed(seed)
@@ -23,7 +23,7 @@ def created(registry: Registry, name: str, seed: int = 0) -> nn.Module:
 
 
 def write_state(state: Mapping[str, torch.Tensor], path: Path) -> Path:
-    """A state dict in a file of torch.save."""
+    """Write a state dict with torch.save, and return the path."""
     import torch
 
     torch.save(dict(state), path)
@@ -31,7 +31,7 @@ def write_state(state: Mapping[str, torch.Tensor], path: Path) -> Path:
 
 
 def differing(one: nn.Module, other: nn.Module) -> list[str]:
-    """Names that only one of two models has, or whose tensors differ in a bit."""
+    """Return the state dict names that only one of two models has, or whose tensors are not equal."""
     import torch
 
     first, second = one.state_dict(), other.state_dict()
@@ -40,24 +40,23 @@ def differing(one: nn.Module, other: nn.Module) -> list[str]:
 
 
 def unwritten(model: nn.Module) -> list[str]:
-    """Parameters that hold something that is no number."""
+    """Return the parameters and buffers that contain NaN or infinity."""
     return [name for name, tensor in model.state_dict().items() if not bool(tensor.isfinite().all())]
 
 
 @contextmanager
 def filled_with_nan() -> Iterator[None]:
-    """Inside, memory that nobody wrote holds NaN instead of what happens to lie there."""
+    """Fill uninitialised memory with NaN inside the context, so that unwritten parameters are found."""
     import torch
 
-    enabled, lenient = (
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-    )
-    filled = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    enabled = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    settings: Any = torch.utils.deterministic  # torch's types do not declare the module's attribute
+    filled = settings.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = True  # type: ignore[attr-defined]
+    settings.fill_uninitialized_memory = True
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(enabled, warn_only=lenient)
-        torch.utils.deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
+        torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
+        settings.fill_uninitialized_memory = filled

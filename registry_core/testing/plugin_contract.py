@@ -1,4 +1,4 @@
-"""What every plugin keeps: it is installed, light, names its models and tags well, and answers for nothing else."""
+"""The contract for every plugin: installed, quick to import, valid models and tags, no answers for other plugins."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 import pytest
 
 from registry_core import ModelConfig, Registry, Weights, hookspecs
-from registry_core.clashes import find_clashes
-from registry_core.plugins import Plugin
+from registry_core.diagnose.conflicts import find_conflicts
+from registry_core.hooks.plugin import Plugin
 from registry_core.testing.process import HEAVY, ask_python
 
 _LISTING = """
@@ -21,9 +21,9 @@ import json
 from registry_core import Registry
 registry = Registry()
 plugin = next(p for p in registry.plugins() if p.name == sys.argv[1])
-own = sorted(registry.services.host.ask_one(plugin, "list_models") or {})
-base = registry.services.lookup.base_models()
-own += sorted(registry.services.host.ask_one(plugin, "derive_models", base=base) or {})
+own = sorted(registry.services.calls.host.ask_one(plugin, "list_models") or {})
+base = registry.services.catalog.base_models()
+own += sorted(registry.services.calls.host.ask_one(plugin, "derive_models", base=base) or {})
 listed, tags = registry.list_models(), registry.list_pretrained()
 for name in own:
     registry.config(f"{plugin.name}::{name}")
@@ -32,7 +32,7 @@ print(json.dumps({"error": str(plugin.error or ""), "absent": [name for name in 
 
 _IMPORTING = """
 import importlib, json, time
-import registry_core, registry_core.tables
+import registry_core, registry_core.config.tables
 start = time.perf_counter()
 importlib.import_module(sys.argv[1])
 print(json.dumps({"seconds": time.perf_counter() - start, "heavy": [m for m in sys.argv[2:] if m in sys.modules]}))
@@ -40,11 +40,11 @@ print(json.dumps({"seconds": time.perf_counter() - start, "heavy": [m for m in s
 
 
 class PluginContract:
-    """The tests of a plugin that brings anything at all.
+    """The tests for any plugin.
 
     Attributes:
-        plugin: the name of its entry point.
-        import_seconds: how long importing its module may take, on top of registry_core.
+        plugin: Name of the plugin's entry point.
+        import_seconds: How long importing the plugin's module may take, in addition to registry_core.
     """
 
     plugin: ClassVar[str]
@@ -52,21 +52,21 @@ class PluginContract:
 
     @pytest.fixture(autouse=True)
     def _surroundings(self, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The tests see no cache, no configs and no plugin list of the user's."""
+        """Hide the user's cache, configs and plugin selection from the tests."""
         for name in [name for name in os.environ if name.startswith("REGISTRY_CORE_")]:
             monkeypatch.delenv(name)
         monkeypatch.setenv("REGISTRY_CORE_CACHE", str(tmp_path_factory.mktemp("cache")))
 
     @pytest.fixture
     def registry(self) -> Registry:
-        """A fresh registry of everything that is installed."""
+        """A new registry of all installed plugins."""
         return Registry()
 
     @pytest.fixture
     def record(self, registry: Registry) -> Plugin:
-        """What the registry knows about the plugin."""
+        """The plugin as the registry knows it."""
         found = [plugin for plugin in registry.plugins() if plugin.name == self.plugin]
-        assert found, f"No installed distribution brings a plugin {self.plugin!r}: install the package, then test it."
+        assert found, f"No installed distribution provides a plugin {self.plugin!r}. Install the package first."
         return found[0]
 
     def test_is_installed_and_works(self, record: Plugin) -> None:
@@ -79,7 +79,7 @@ class PluginContract:
 
     def test_is_light_to_import(self, record: Plugin) -> None:
         found = ask_python(_IMPORTING, record.location.partition(":")[0], *HEAVY)
-        assert found["heavy"] == [], "import these inside the functions that need them"
+        assert found["heavy"] == [], "import these modules inside the functions that need them"
         assert found["seconds"] < self.import_seconds
 
     @pytest.mark.usefixtures("record")
@@ -90,76 +90,82 @@ class PluginContract:
         for name, raw in own_models(registry, record).items():
             assert isinstance(name, str), name
             assert isinstance(raw, Mapping), name
-            assert json.loads(json.dumps(raw)) == raw, f"{name}: not plain JSON"
+            assert json.loads(json.dumps(raw)) == raw, f"the config of {name} is not plain JSON"
 
     def test_derives_from_models_that_there_are(self, registry: Registry, record: Plugin) -> None:
-        base = registry.services.lookup.base_models()
-        for name, of in own_derived(registry, record).items():
-            assert of in base, f"{name} is derived from {of!r}, which nobody lists"
-            assert name not in base, f"{name} is derived, and listed as well"
+        base = registry.services.catalog.base_models()
+        for name, base_name in own_derived(registry, record).items():
+            assert base_name in base, f"{name} is derived from {base_name!r}, which no plugin lists"
+            assert name not in base, f"{name} is derived, but is listed too"
 
     def test_each_listed_model_has_a_config_that_leads_back_to_itself(self, registry: Registry, record: Plugin) -> None:
         for name in own_models(registry, record):
             resolved = registry.services.resolve(f"{self.plugin}::{name}")
             assert isinstance(resolved.config, ModelConfig), name
-            assert leads_back(registry, resolved.config), name
+            assert round_trips(registry, resolved.config), name
 
     def test_each_tag_leads_to_weights_that_can_be_fetched(self, registry: Registry, record: Plugin) -> None:
-        schemes = {"file", "http", "https", "hf-hub", *registry.services.lookup.fetchers()}
+        schemes = {"file", "http", "https", "hf-hub", *registry.services.fetchers()}
+        hook = "resolve_pretrained"
         for model, tag in own_tags(registry, record):
             resolved = registry.services.resolve(model)
-            asked = {"name": resolved.name, "config": resolved.config, "tag": tag, "registry": registry}
-            hook = "resolve_pretrained"
-            weights = registry.services.host.ask_one(record, hook, **question(hook, **asked))
-            assert isinstance(weights, Weights), f"tag {tag!r} of {model!r} is listed and leads nowhere"
-            assert weights.tag == tag, f"the weights of {tag!r} of {model!r} must carry the tag"
+            given = {"name": resolved.name, "config": resolved.config, "tag": tag, "registry": registry}
+            weights = registry.services.calls.host.ask_one(record, hook, **all_arguments(hook, **given))
+            assert isinstance(weights, Weights), f"{hook} returns no weights for the listed tag {tag!r} of {model!r}"
+            assert weights.tag == tag, f"the weights for tag {tag!r} of {model!r} have another tag"
             assert weights.sources, f"tag {tag!r} of {model!r} has no source"
-            assert {source.scheme for source in weights.sources} <= schemes, f"tag {tag!r} of {model!r}"
+            unknown = {source.scheme for source in weights.sources} - schemes
+            assert not unknown, f"no fetcher exists for a source of tag {tag!r} of {model!r}"
 
     def test_answers_for_nothing_that_is_not_its_own(self, registry: Registry, record: Plugin) -> None:
         def ask(hook: str, **arguments: Any) -> Any:
-            return registry.services.host.ask_one(record, hook, **question(hook, registry=registry, **arguments))
+            return registry.services.calls.host.ask_one(
+                record, hook, **all_arguments(hook, registry=registry, **arguments)
+            )
 
         assert ask("resolve_config", name="surely-no-such-model", raw=None) is None
-        assert ask("resolve_config", name="a stranger", raw={"architecture": "surely-no-such-architecture"}) is None
+        assert (
+            ask("resolve_config", name="surely-no-such-model", raw={"architecture": "surely-no-such-architecture"})
+            is None
+        )
         for name in list(own_models(registry, record))[:1]:
             found = ask("resolve_pretrained", name=name, config=registry.config(name), tag="surely-no-such-tag")
             assert found is None
 
     def test_brings_no_name_that_another_plugin_brings(self, registry: Registry, record: Plugin) -> None:
-        assert [str(clash) for clash in find_clashes(registry.services) if record in clash.plugins] == []
+        assert [str(conflict) for conflict in find_conflicts(registry.services) if record in conflict.plugins] == []
 
     def test_is_still_without_fault_after_all_questions(self, registry: Registry, record: Plugin) -> None:
         registry.list_models()
         registry.list_pretrained()
-        registry.services.lookup.fetchers()
-        described = registry.services.host.ask_one(record, "describe_models") or {}
+        registry.services.fetchers()
+        described = registry.services.calls.host.ask_one(record, "describe_models") or {}
         assert all(isinstance(text, str) for column in described.values() for text in column.values())
         assert record.error is None
 
 
-def question(hook: str, **given: Any) -> dict[str, Any]:
-    """All arguments that a hook may take; None for those that a test does not speak of."""
+def all_arguments(hook: str, **given: Any) -> dict[str, Any]:
+    """Return all arguments that a hook may take. Those that are not given are None."""
     return {**dict.fromkeys(inspect.signature(getattr(hookspecs, hook)).parameters), **given}
 
 
 def own_models(registry: Registry, plugin: Plugin) -> Mapping[str, Any]:
-    """Raw configs that a plugin lists."""
-    return registry.services.host.ask_one(plugin, "list_models") or {}
+    """Return the raw configs that a plugin lists."""
+    return registry.services.calls.host.ask_one(plugin, "list_models") or {}
 
 
 def own_derived(registry: Registry, plugin: Plugin) -> Mapping[str, str]:
-    """Names that a plugin derives -> their bases."""
-    base = registry.services.lookup.base_models()
-    return registry.services.host.ask_one(plugin, "derive_models", base=base) or {}
+    """Return the names that a plugin derives, with their base names."""
+    base = registry.services.catalog.base_models()
+    return registry.services.calls.host.ask_one(plugin, "derive_models", base=base) or {}
 
 
 def own_tags(registry: Registry, plugin: Plugin) -> Iterator[tuple[str, str]]:
-    """The tags that a plugin lists."""
-    yield from registry.services.host.ask_one(plugin, "list_pretrained") or ()
+    """Yield the (model, tag) pairs that a plugin lists."""
+    yield from registry.services.calls.host.ask_one(plugin, "list_pretrained") or ()
 
 
-def leads_back(registry: Registry, config: ModelConfig) -> bool:
-    """Whether a config, written as JSON and claimed again, is itself."""
-    written = json.loads(json.dumps(config.raw()))
-    return registry.services.claim(written, "its own JSON").config == config
+def round_trips(registry: Registry, config: ModelConfig) -> bool:
+    """Whether a config that is written as JSON and resolved again is equal to itself."""
+    raw = json.loads(json.dumps(config.raw()))
+    return registry.services.claim(raw, "its own JSON").config == config

@@ -1,4 +1,4 @@
-"""CLIP's tokenizer: texts are cleaned, cut into words, and the ids of the words are joined into rows."""
+"""CLIP's tokenizer. It cleans texts, splits them into words, and joins the ids of the words into rows."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator
 
-from registry_core.strict import StrictModel
-from registry_core.tokenizers.base import ID_SIZE, Tokenizer, packed, row_of, stacked, text_to_encode, unpacked
+from registry_core.config.base import StrictModel
+from registry_core.tokenizers.base import ID_SIZE, Tokenizer, pack_ids, single_row, stack_rows, unpack_ids
 from registry_core.tokenizers.cleaning import CLEANERS, Mode, check_libraries
 from registry_core.tokenizers.clip_vocabulary import vocabulary
 from registry_core.tokenizers.reduction import REDUCTIONS, Reduction
@@ -17,36 +17,36 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def _as_list(value: object) -> object:
-    """open_clip takes a tuple too."""
+def _tuple_to_list(value: object) -> object:
+    """Accept a tuple too, as open_clip does."""
     return list(value) if isinstance(value, tuple) else value
 
 
 class ClipOptions(StrictModel):
-    """What `text_cfg.tokenizer_kwargs` may hold for this tokenizer.
+    """What `text_cfg.tokenizer_kwargs` may contain for this tokenizer.
 
     Attributes:
-        clean: how texts are cleaned.
-        reduction_mask: how texts that are too long lose tokens; empty cuts off their end.
-        additional_special_tokens: further texts that are one token each; their ids follow those of CLIP.
+        clean: How texts are cleaned.
+        reduction_mask: How texts that are too long are shortened; an empty string truncates them.
+        additional_special_tokens: Further strings that are one token each. Their ids follow those of CLIP.
     """
 
     clean: Mode = "lower"
     reduction_mask: Literal["", "simple", "random", "shuffle", "syntax"] = ""
-    additional_special_tokens: Annotated[list[str] | None, BeforeValidator(_as_list)] = None
+    additional_special_tokens: Annotated[list[str] | None, BeforeValidator(_tuple_to_list)] = None
 
 
 class ClipTokenizer(Tokenizer):
-    """CLIP's tokenizer; id for id that of OpenAI's and open_clip's.
+    """CLIP's tokenizer. It returns the same ids as OpenAI's and open_clip's.
 
     Args:
-        options: how to clean, and how to shorten.
-        context_length: length of each row.
-        id_limit: the first id that the model has no embedding for.
+        options: How texts are cleaned and shortened.
+        context_length: Length of each row.
+        id_limit: The first id that the model has no embedding for, or None if only the model knows.
 
     Raises:
-        BuildError: a library is not installed.
-        ConfigError: special tokens that no text can hold.
+        BuildError: A library is not installed.
+        ConfigError: A special token is empty, contains white space, or appears twice.
     """
 
     def __init__(
@@ -58,17 +58,19 @@ class ClipTokenizer(Tokenizer):
         self._prepare()
 
     def _prepare(self) -> None:
+        """Set everything that follows from the options."""
         self._clean = CLEANERS[self.options.clean]
         self._vocabulary = vocabulary(tuple(self.options.additional_special_tokens or ()))
-        self._cut, self._ids_of = self._vocabulary.cut, self._vocabulary.words.__getitem__
+        # Looked up once, not for each text.
+        self._split, self._ids_of = self._vocabulary.split, self._vocabulary.words.__getitem__
         self.vocab_size = len(self._vocabulary.symbols)
         self.all_special_ids = list(self._vocabulary.special.values())
         self.sot_token_id, self.eot_token_id = self.all_special_ids[:2]
-        self._start, self._end = packed([self.sot_token_id]), packed([self.eot_token_id])
+        self._start, self._end = pack_ids([self.sot_token_id]), pack_ids([self.eot_token_id])
         self._reduce: Reduction | None = REDUCTIONS[self.options.reduction_mask]
 
     def __getstate__(self) -> dict[str, Any]:
-        """What makes it again: the vocabulary is package data."""
+        """Return what the tokenizer is made from. The vocabulary is package data and is not pickled."""
         return {"context_length": self.context_length, "id_limit": self.id_limit, "options": self.options}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -86,37 +88,32 @@ class ClipTokenizer(Tokenizer):
         if self._reduce is None:
             rows = [self._row(text, size) for text in texts]
         else:
-            reduced = self._reduce(texts, self.encode, length - 2)
-            begun = [(self._start + packed(ids))[: size - ID_SIZE] for ids in reduced]
-            rows = [(row + self._end).ljust(size, b"\0") for row in begun]
-        return stacked(rows, length)
+            reduced = self._reduce(texts, self._encode, length - 2)
+            starts = [(self._start + pack_ids(ids))[: size - ID_SIZE] for ids in reduced]
+            rows = [(start + self._end).ljust(size, b"\0") for start in starts]
+        return stack_rows(rows, length)
 
     def _row(self, text: str, size: int) -> bytes:
-        """Start, as many ids of a text as fit, end, and zeros."""
-        words = self._cut(self._clean(text))
-        del words[size // ID_SIZE :]  # no word has less than one id
+        """Return `size` bytes: start, as many ids of the text as fit, end, and zeros."""
+        words = self._split(self._clean(text))
+        del words[size // ID_SIZE :]  # each word has at least one id
         row = self._start + b"".join(map(self._ids_of, words))
         return (row[: size - ID_SIZE] + self._end).ljust(size, b"\0")
 
-    def encode(self, text: str) -> list[int]:
-        """The ids of one text, as many as it has, without start and end.
-
-        Raises:
-            InputError: no text.
-        """
-        return unpacked(b"".join(map(self._ids_of, self._cut(self._clean(text_to_encode(text))))))
+    def _encode(self, text: str) -> list[int]:
+        return unpack_ids(b"".join(map(self._ids_of, self._split(self._clean(text)))))
 
     def decode(self, ids: Tensor | Sequence[int], *, skip_special_tokens: bool = True) -> str:
-        """The text of one row of ids, as cleaning left it, with a space after each word.
+        """Return the text of one row of ids, as it was after cleaning, with a space after each word.
 
         Args:
             ids: [L], or a list of ids.
-            skip_special_tokens: leave out start, end, and the padding that follows it.
+            skip_special_tokens: Leave out start, end, and the padding after the end.
 
         Raises:
-            InputError: more than one row, or ids that the tokenizer does not have.
+            InputError: There is more than one row, or the tokenizer does not have an id.
         """
-        row = row_of(ids, self.vocab_size)
+        row = single_row(ids, self.vocab_size)
         if not skip_special_tokens:
             return self._vocabulary.decode(row)
         if self.eot_token_id in row:

@@ -1,4 +1,4 @@
-"""Tokenizers of the transformers library, SigLIP's among them: their files come from a folder or the hub's cache."""
+"""Tokenizers of the transformers library, such as SigLIP's. Their files are in a folder or on the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from registry_core.config.base import StrictModel
 from registry_core.errors import ConfigError, FetchError, InputError
-from registry_core.strict import StrictModel
-from registry_core.tokenizers.base import Tokenizer, missing_library, packed, row_of, stacked, text_to_encode
+from registry_core.tokenizers.base import Tokenizer, missing_library, pack_ids, single_row, stack_rows
 from registry_core.tokenizers.cleaning import CLEANERS, Mode, check_libraries
 
 if TYPE_CHECKING:
@@ -21,15 +21,15 @@ FILENAMES = (
 
 
 class HFOptions(StrictModel):
-    """What `text_cfg.tokenizer_kwargs` may hold for these tokenizers.
+    """What `text_cfg.tokenizer_kwargs` may contain for these tokenizers.
 
-    The first three are this library's own. The others go to transformers; nothing else does, since a downloaded config
-    must not choose what code runs or what is sent where.
+    The first three options are this library's own. The others are passed to transformers. No other option is passed,
+    since a downloaded config must not choose which code runs or what is sent where.
 
     Attributes:
-        clean: how texts are cleaned.
-        strip_sep_token: put zeros in the place of separator tokens.
-        language: of the texts, for tokenizers that mark it.
+        clean: How texts are cleaned.
+        strip_sep_token: Replace separator tokens with zeros.
+        language: Language of the texts, for tokenizers that mark it.
     """
 
     clean: Mode = "whitespace"
@@ -50,27 +50,27 @@ class HFOptions(StrictModel):
     tgt_lang: str | None = None
 
     def for_transformers(self) -> dict[str, Any]:
-        """The keyword arguments that transformers gets."""
+        """Return the keyword arguments for transformers."""
         return self.model_dump(exclude={"clean", "strip_sep_token", "language"}, exclude_none=True)
 
 
 class HFTokenizer(Tokenizer):
-    """A tokenizer of transformers; id for id that of open_clip's wrapper.
+    """A tokenizer of transformers. It returns the same ids as open_clip's wrapper.
 
     Args:
-        source: a folder, or a repository of the hub.
-        options: how to clean, and what transformers is told.
-        context_length: length of each row.
-        id_limit: the first id that the model has no embedding for.
-        mode: "clips" adds start, end and class tokens itself, the class token in the last place
+        source: A folder, or a repository on the hub.
+        options: How texts are cleaned, and options for transformers.
+        context_length: Length of each row.
+        id_limit: The first id that the model has no embedding for, or None if only the model knows.
+        mode: "clips" adds start, end and class tokens itself, with the class token at the end of the row
             (Liu et al. 2024, CLIPS, https://arxiv.org/abs/2411.16828).
-        cache_dir: of the hub's files, instead of the usual one.
-        offline: whether nothing may be fetched.
+        cache_dir: Where the hub's files are cached, or None for the usual folder.
+        offline: Do not fetch anything.
 
     Raises:
-        BuildError: a library is not installed.
-        FetchError: the files are not there, or cannot be had.
-        ConfigError: options that this tokenizer does not take.
+        BuildError: A library is not installed.
+        FetchError: The files do not exist, or cannot be fetched or read.
+        ConfigError: This tokenizer does not support an option.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class HFTokenizer(Tokenizer):
         cleaned = [self._clean(text) for text in texts]
         if self.mode == "clips":
             return self._with_class_token(cleaned, length)
-        self._check_room(length)
+        self._check_length(length)
         options = {"max_length": length, "padding": "max_length", "truncation": True}
         ids: Tensor = self.tokenizer(cleaned, return_tensors="pt", **options).input_ids
         if self.options.strip_sep_token:
@@ -118,63 +118,72 @@ class HFTokenizer(Tokenizer):
         return ids
 
     def _with_class_token(self, cleaned: list[str], length: int) -> Tensor:
+        """Return rows of start, text, end, padding and class token."""
         special = self.tokenizer
         rows = []
         for body in special(cleaned, add_special_tokens=False)["input_ids"]:
             row = [special.bos_token_id, *body[: max(length - 3, 0)], special.eos_token_id][: length - 1]
             rows.append([*row, *[special.pad_token_id] * (length - 1 - len(row)), special.cls_token_id])
-        return stacked([packed(row) for row in rows], length)
+        return stack_rows([pack_ids(row) for row in rows], length)
 
     def _clean(self, text: str) -> str:
         return " ".join(CLEANERS[self.options.clean](text).split())
 
-    def encode(self, text: str) -> list[int]:
-        """The ids of one text, as many as it has, without special tokens.
-
-        Raises:
-            InputError: no text.
-        """
-        ids: list[int] = self.tokenizer(self._clean(text_to_encode(text)), add_special_tokens=False)["input_ids"]
+    def _encode(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer(self._clean(text), add_special_tokens=False)["input_ids"]
         return ids
 
     def decode(self, ids: Tensor | Sequence[int], *, skip_special_tokens: bool = True) -> str:
-        """The text of one row of ids, as far as the vocabulary keeps it.
+        """Return the text of one row of ids, as far as the vocabulary preserves it.
 
         Raises:
-            InputError: more than one row, or ids that the tokenizer does not have.
+            InputError: There is more than one row, or the tokenizer does not have an id.
         """
-        row = row_of(ids, self.vocab_size)
+        row = single_row(ids, self.vocab_size)
         text: str = self.tokenizer.decode(row, skip_special_tokens=skip_special_tokens)
         return text.strip() if skip_special_tokens else text
 
     def save(self, folder: Path) -> None:
-        """Write the files that `source` may name."""
+        """Write the tokenizer's files into a folder, which can then be used as `source`."""
         self.tokenizer.save_pretrained(folder)
 
-    def _check_room(self, length: int) -> None:
-        """Refuse what transformers does not cut at all, and what would give rows that are too long."""
+    def _check_length(self, length: int) -> None:
+        """Raise an InputError for a length without room for the special tokens; transformers would exceed it."""
         needed = self.tokenizer.num_special_tokens_to_add()
         if length < needed:
             raise InputError(
                 f"context_length={length}: the tokenizer of {self.source} puts {needed} special tokens around each "
-                "text. Nothing was tokenised. Give room for these and the text."
+                "text. Nothing was tokenised.",
+                name=self.source,
+                argument="context_length",
+                expected=f"{needed} or more",
+                found=length,
+                advice="Give a length with room for the special tokens and the text.",
             )
 
     def _set_language(self, language: str) -> None:
-        setter = getattr(self.tokenizer, "set_src_lang_special_tokens", None)
-        if setter is None:
+        set_special_tokens = getattr(self.tokenizer, "set_src_lang_special_tokens", None)
+        if set_special_tokens is None:
             raise ConfigError(
-                f"language={language!r}: the {type(self.tokenizer).__name__} of {self.source} marks no languages. "
-                "None was set. Leave it out."
+                f"language={language!r}: the {type(self.tokenizer).__name__} of {self.source} does not mark languages. "
+                "No language was set.",
+                name=self.source,
+                argument="language",
+                found=language,
+                advice="Leave it out.",
             )
         if self.tokenizer.convert_tokens_to_ids(language) in {None, self.tokenizer.unk_token_id}:
             raise ConfigError(
-                f"language={language!r}: the tokenizer of {self.source} has no such token. Expected a code such as "
-                "'fra_Latn'. None was set."
+                f"language={language!r}: the tokenizer of {self.source} does not have this token. Expected a code such "
+                "as 'fra_Latn'. No language was set.",
+                name=self.source,
+                argument="language",
+                expected="a code such as 'fra_Latn'",
+                found=language,
             )
-        # The attribute too: transformers 5 sets the tokens from it again before each text.
+        # transformers 5 sets the special tokens from this attribute again before each text.
         self.tokenizer.src_lang = language
-        setter(language)
+        set_special_tokens(language)
 
     def _check_special_tokens(self) -> None:
         needed = {
@@ -182,21 +191,26 @@ class HFTokenizer(Tokenizer):
             "strip_sep_token=True": ("sep_token",) if self.options.strip_sep_token else (),
             "a fixed context length": ("pad_token",),
         }
-        for what, names in needed.items():
+        for feature, names in needed.items():
             missing = [name for name in names if getattr(self.tokenizer, f"{name}_id") is None]
             if missing:
                 raise ConfigError(
-                    f"{what} needs {', '.join(names)}, and the tokenizer of {self.source} has no {', '.join(missing)}. "
-                    "No tokenizer was made. Take the files that the model was trained with."
+                    f"{feature} needs {', '.join(names)}, and the tokenizer of {self.source} does not have "
+                    f"{', '.join(missing)}. No tokenizer was made.",
+                    name=self.source,
+                    expected=names,
+                    found=missing,
+                    advice="Use the tokenizer files that the model was trained with.",
                 )
 
 
 def has_tokenizer(folder: Path) -> bool:
-    """Whether a folder holds the files of a tokenizer."""
+    """Whether a folder contains the files of a tokenizer."""
     return any((folder / name).is_file() for name in FILENAMES)
 
 
 def _pretrained(source: str, options: dict[str, Any], cache_dir: Path | None, *, offline: bool) -> Any:
+    """Return the tokenizer of transformers for a folder or a repository."""
     try:
         from transformers import AutoTokenizer
     except ImportError as error:
@@ -207,10 +221,22 @@ def _pretrained(source: str, options: dict[str, Any], cache_dir: Path | None, *,
         return AutoTokenizer.from_pretrained(
             where, cache_dir=cache_dir, local_files_only=offline or folder.is_dir(), trust_remote_code=False, **options
         )
-    except Exception as error:  # transformers raises OSError, ValueError, KeyError and more for files it cannot take
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        how = "nothing may be fetched (offline)" if offline else "tried: a folder of that name, the hub and its cache"
-        raise FetchError(
-            f"The tokenizer {source!r} could not be had; {how}. transformers says: {reason} Put its files into a "
-            "folder, and name that: registry.tokenizer(model, hf_tokenizer_name='path/to/folder')."
-        ) from error
+    except Exception as error:  # transformers raises OSError, ValueError, KeyError and more for files it cannot read
+        raise _not_loaded(source, error, offline=offline) from error
+
+
+def _not_loaded(source: str, error: Exception, *, offline: bool) -> FetchError:
+    reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    tried = (
+        "The network may not be used (offline)."
+        if offline
+        else "A folder of that name, the hub and its cache were tried."
+    )
+    return FetchError(
+        f"The tokenizer {source!r} could not be loaded. {tried} transformers reports: {reason}",
+        name=source,
+        argument="hf_tokenizer_name",
+        found=reason,
+        advice="Put its files into a folder, and name the folder: registry.tokenizer(model, "
+        "hf_tokenizer_name='path/to/folder').",
+    )

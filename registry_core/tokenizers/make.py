@@ -1,75 +1,52 @@
-"""Which tokenizer a config and the caller's words make."""
+"""The tokenizer that a text config asks for."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
-from registry_core.config import ModelConfig, merged
-from registry_core.errors import ConfigError, OverrideError, did_you_mean
-from registry_core.fetch.settings import Settings
-from registry_core.strict import StrictModel, describe_problems
+from registry_core.config.base import StrictModel, config_error
+from registry_core.config.model import ModelConfig, merged
+from registry_core.config.towers import HFTextConfig, TextTowerConfig
+from registry_core.errors import ConfigError, OverrideError, close_names, did_you_mean
+from registry_core.fetch.sources import LocalFile
 from registry_core.tokenizers.base import Tokenizer
 from registry_core.tokenizers.clip_bpe import ClipOptions, ClipTokenizer
 from registry_core.tokenizers.huggingface import HFOptions, HFTokenizer, has_tokenizer
-from registry_core.tower_configs import HFTextConfig, TextTowerConfig
-from registry_core.weights import LocalFile
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from registry_core.companions import Companions
-    from registry_core.home import Home
+    from registry_core.fetch.repository import ModelRepository
 
 _Options = TypeVar("_Options", bound=StrictModel)
 
-OF_TEXT_CONFIG = ("context_length", "hf_tokenizer_name", "tokenizer_mode")
 MODES = ("", "clips")
-
-
-def tokenizer_of(
-    registry: Companions, model: nn.Module | str, cache_dir: Path | None, overrides: Mapping[str, Any]
-) -> Callable[[str | list[str]], Tensor]:
-    """The tokenizer of a created model or of a name.
-
-    Raises:
-        RegistryError: what `Registry.tokenizer` says.
-    """
-    if isinstance(model, str):
-        resolved = registry.services.resolve(model, cache_dir)
-        name, config, home = resolved.name, resolved.config, resolved.home
-    else:
-        report = registry.report(model)
-        name, config, home = report.name, report.config, report.home
-    if overrides:
-        config = registry.services.claim(with_overrides(config, overrides), f"the tokenizer of {name}").config
-    if "hf_tokenizer_name" in overrides:
-        home = None  # the caller's word comes before the files that lie beside the model
-    own = registry.services.own_tokenizer(config)
-    if own is not None:
-        return own
-    return make_tokenizer(config.text_cfg, home, cache_dir, offline=bool(Settings.load().offline))
+# Options of a tokenizer that are keys of text_cfg. All other options are keys of text_cfg.tokenizer_kwargs.
+_TEXT_CONFIG_KEYS = ("context_length", "hf_tokenizer_name", "tokenizer_mode")
 
 
 def with_overrides(config: ModelConfig, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """The raw config with the caller's words laid over it: keys of text_cfg, or of its tokenizer_kwargs.
+    """Return the raw config with the caller's overrides: keys of text_cfg, or of its tokenizer_kwargs.
 
     Raises:
-        OverrideError: a key that no tokenizer has.
+        OverrideError: No tokenizer has such an option.
     """
-    known = {*OF_TEXT_CONFIG, *ClipOptions.model_fields, *HFOptions.model_fields}
+    known = {*_TEXT_CONFIG_KEYS, *ClipOptions.model_fields, *HFOptions.model_fields}
     for key in overrides:
         if key not in known:
             raise OverrideError(
-                f"{key}= is no option of a tokenizer.{did_you_mean(key, known)} The options are "
-                f"{', '.join(sorted(known))}. No tokenizer was made."
+                f"{key}= is not an option of a tokenizer.{did_you_mean(key, known)} The options are "
+                f"{', '.join(sorted(known))}. No tokenizer was made.",
+                name=key,
+                argument=key,
+                expected=sorted(known),
+                suggestions=close_names(key, known),
             )
-    text = {key: _plain(value) for key, value in overrides.items() if key in OF_TEXT_CONFIG}
-    options = {key: value for key, value in overrides.items() if key not in OF_TEXT_CONFIG}
+    text = {key: _plain(value) for key, value in overrides.items() if key in _TEXT_CONFIG_KEYS}
+    options = {key: value for key, value in overrides.items() if key not in _TEXT_CONFIG_KEYS}
     raw = config.raw()
     if options:
         text["tokenizer_kwargs"] = {**(config.text_cfg.tokenizer_kwargs or {}), **options}
@@ -77,35 +54,46 @@ def with_overrides(config: ModelConfig, overrides: Mapping[str, Any]) -> dict[st
 
 
 def _plain(value: Any) -> Any:
-    """A path as JSON has it."""
+    """Return a path as a string, for JSON, and any other value as it is."""
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def make_tokenizer(
-    config: TextTowerConfig, home: Home | None = None, cache_dir: Path | None = None, *, offline: bool = False
+    config: TextTowerConfig,
+    repository: ModelRepository | None = None,
+    cache_dir: Path | None = None,
+    *,
+    offline: bool = False,
 ) -> Tokenizer:
-    """The tokenizer of a text config.
+    """Make the tokenizer of a text config.
 
     Args:
-        config: names it, or else means CLIP's.
-        home: where the model is from; a folder that has a tokenizer's files comes before the name.
-        cache_dir: of the hub's files.
-        offline: whether nothing may be fetched.
+        config: Names the tokenizer. Without a name, CLIP's is used.
+        repository: The model repository that the model was loaded from. A folder that contains tokenizer files takes
+            precedence over the name.
+        cache_dir: Where the hub's files are cached, or None for the usual folder.
+        offline: Do not fetch anything.
 
     Raises:
-        BuildError, FetchError: libraries or files that are not there.
-        ConfigError: options that do not validate.
+        BuildError: A library is not installed.
+        FetchError: The tokenizer's files do not exist, or cannot be fetched or read.
+        ConfigError: The options do not validate.
     """
-    # What the tower of a Hugging Face model takes is known to that tower alone.
+    # Only the tower of a Hugging Face model knows how many ids it takes.
     limit = None if isinstance(config, HFTextConfig) else config.vocab_size
     mode, options = config.tokenizer_mode or "", config.tokenizer_kwargs or {}
     if mode not in MODES:
-        raise ConfigError(f"text_cfg.tokenizer_mode={mode!r}: expected 'clips' or none. No tokenizer was made.")
+        raise ConfigError(
+            f"text_cfg.tokenizer_mode={mode!r}: expected 'clips' or none. No tokenizer was made.",
+            name="tokenizer_mode",
+            expected=MODES,
+            found=mode,
+        )
     if config.hf_tokenizer_name is None:
-        return ClipTokenizer(validated(ClipOptions, options), config.context_length, limit)
+        return ClipTokenizer(validate_options(ClipOptions, options), config.context_length, limit)
     return HFTokenizer(
-        _source(config.hf_tokenizer_name, home),
-        validated(HFOptions, options),
+        _source(config.hf_tokenizer_name, repository),
+        validate_options(HFOptions, options),
         config.context_length,
         limit,
         mode="clips" if mode else "",
@@ -114,19 +102,19 @@ def make_tokenizer(
     )
 
 
-def _source(name: str, home: Home | None) -> str:
-    """The folder that the model is from, where it has the files; otherwise what the config names."""
-    config = None if home is None else home.config
+def _source(name: str, repository: ModelRepository | None) -> str:
+    """Return the model's own folder if it contains tokenizer files, else the name from the config."""
+    config = None if repository is None else repository.config
     return str(config.path.parent) if isinstance(config, LocalFile) and has_tokenizer(config.path.parent) else name
 
 
-def validated(model: type[_Options], options: Mapping[str, Any]) -> _Options:
-    """The options of a kind of tokenizer.
+def validate_options(model: type[_Options], options: Mapping[str, Any]) -> _Options:
+    """Validate the options of one kind of tokenizer.
 
     Raises:
-        ConfigError: an unknown key, or a value of the wrong type.
+        ConfigError: There is an unknown key, or a value of the wrong type.
     """
     try:
         return model.model_validate(dict(options))
     except ValidationError as error:
-        raise ConfigError(describe_problems(error, model, "the tokenizer (text_cfg.tokenizer_kwargs)")) from error
+        raise config_error(error, model, "the tokenizer (text_cfg.tokenizer_kwargs)") from error

@@ -1,13 +1,13 @@
-"""What all models of two towers have in common: features, similarities, and their scale.
+"""The base class of models with two towers: features, similarities, and their scale.
 
-Radford et al. 2021, https://arxiv.org/abs/2103.00020, figure 3; the bias is that of Zhai et al. 2023,
+Radford et al. 2021, https://arxiv.org/abs/2103.00020, figure 3; the bias is from Zhai et al. 2023,
 https://arxiv.org/abs/2303.15343.
 """
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,26 +24,28 @@ from registry_core.towers.intermediates import (
 )
 
 if TYPE_CHECKING:
-    from registry_core.config import ModelConfig
+    from registry_core.config.model import ModelConfig
+    from registry_core.towers.protocols import ImageTower, TextTower
 
 Output = dict[str, Tensor | None] | tuple[Tensor | None, ...]
 
 
 class ContrastiveModel(nn.Module):
-    """An image tower, and methods that users of CLIP call. A subclass adds its text side.
+    """An image tower, and the methods that users of CLIP call. A subclass adds its text side.
 
     Args:
-        config: the model's config.
+        config: Config of the model.
         tower: "image" or "text" leaves the other tower out; None builds both.
 
     Attributes:
-        visual: the image tower, [N, 3, height, width] -> [N, E].
-        logit_scale: logarithm of the factor between cosine similarity and logit.
-        logit_bias: added to the logits, or None.
-        output_dict: whether `forward` returns a dict instead of a tuple.
-        text_stops_early: whether `stop_early` of `forward_intermediates` holds for the text side too.
+        visual: The image tower, [N, 3, height, width] -> [N, E].
+        logit_scale: Logarithm of the factor between cosine similarities and logits.
+        logit_bias: Bias that is added to the logits, or None.
+        output_dict: Whether `forward` returns a dict instead of a tuple.
+        text_stops_early: Whether `stop_early` of `forward_intermediates` applies to the text side too.
     """
 
+    visual: ImageTower
     text_stops_early = True
 
     def __init__(self, config: ModelConfig, tower: str | None) -> None:
@@ -55,7 +57,7 @@ class ContrastiveModel(nn.Module):
             self.visual = build_image_tower(config.vision_cfg, config.embed_dim, quick_gelu=config.quick_gelu)
 
     def add_logit_parameters(self) -> None:
-        """Create the scale and the bias; called last, where the published models have them."""
+        """Create the scale and the bias. Called last, as they are the last parameters of the published models."""
         shape = (1,) if self.config.nonscalar_logit_scale else ()
         self.logit_scale = nn.Parameter(torch.empty(shape))
         nn.init.constant_(self.logit_scale, self.config.init_logit_scale)
@@ -64,15 +66,15 @@ class ContrastiveModel(nn.Module):
             nn.init.constant_(self.logit_bias, self.config.init_logit_bias or 0.0)
 
     def text_features(self, text: Tensor) -> Tensor:
-        """Token ids [N, L] -> features [N, E]; the subclass's text side."""
+        """Token ids [N, L] -> features [N, E]. A subclass implements it."""
         raise NotImplementedError
 
     def encode_image(self, image: Tensor, normalize: bool = False) -> Tensor:
-        """Pictures [N, 3, height, width] -> features [N, E]; `normalize` gives them length 1.
+        """Images [N, 3, height, width] -> features [N, E]; `normalize` gives them length 1.
 
         Raises:
-            BuildError: the model was created without its image tower.
-            InputError: the pictures have another size, or the tower gives more than features to be normalised.
+            BuildError: The model was created without its image tower.
+            InputError: The images have another size, or `normalize` is set and the tower also returns tokens.
         """
         self.need("image")
         output: Tensor | tuple[Tensor, Tensor] = self.visual(image)
@@ -80,33 +82,37 @@ class ContrastiveModel(nn.Module):
             return F.normalize(output, dim=-1) if normalize else output
         if normalize:
             raise InputError(
-                "`visual.output_tokens` is set: the image tower gives tokens beside the features, and only features "
-                "can be normalised. Nothing was returned. Unset it, or normalise the first of encode_image(image)."
+                "normalize=True: `visual.output_tokens` is set, so the image tower returns tokens in addition to the "
+                "features, and only features can be normalised. Nothing was returned.",
+                argument="normalize",
+                expected=False,
+                found=True,
+                advice="Unset `visual.output_tokens`, or normalise the first item of encode_image(image).",
             )
-        return output  # type: ignore[return-value] # as in open_clip
+        return cast("Tensor", output)  # a tuple in fact, as in open_clip; only callers that set output_tokens get it
 
     def encode_text(self, text: Tensor, normalize: bool = False) -> Tensor:
         """Token ids [N, L], int64 -> features [N, E]; `normalize` gives them length 1.
 
         Raises:
-            BuildError: the model was created without its text tower.
-            InputError: the texts are longer than the context.
+            BuildError: The model was created without its text tower.
+            InputError: The texts are longer than the context.
         """
         self.need("text")
         features = self.text_features(text)
         return F.normalize(features, dim=-1) if normalize else features
 
     def get_logits(self, image: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
-        """Similarities [N images, M texts], scaled, and their transpose."""
+        """Return the logits [N images, M texts] (scaled similarities, with the bias if any), and their transpose."""
         logits = self._logits(self.encode_image(image, normalize=True), self.encode_text(text, normalize=True))
         return logits["image_logits"], logits["text_logits"]
 
     def forward(self, image: Tensor | None = None, text: Tensor | None = None) -> Output:
-        """Normalised features of both sides, and exp(logit_scale).
+        """Return the normalised features of images and texts, and exp(logit_scale).
 
         Returns:
-            (image_features, text_features, logit_scale[, logit_bias]), or a dict of these with `output_dict`; None
-            stands for an input that was not given.
+            (image_features, text_features, logit_scale[, logit_bias]), or a dict of these with `output_dict`. The
+            features of an input that was not given are None.
         """
         outputs: dict[str, Tensor | None] = {
             "image_features": None if image is None else self.encode_image(image, normalize=True),
@@ -118,8 +124,8 @@ class ContrastiveModel(nn.Module):
         return outputs if self.output_dict else tuple(outputs.values())
 
     @property
-    def text_side(self) -> nn.Module:
-        """What holds the layers of the text side: a tower, or the model itself."""
+    def text_side(self) -> nn.Module | TextTower:
+        """The module that has the text layers: a text tower, or the model itself."""
         return self
 
     def forward_intermediates(  # noqa: PLR0917 - in open_clip's order
@@ -139,47 +145,46 @@ class ContrastiveModel(nn.Module):
         output_logits: bool = False,
         output_logit_scale_bias: bool = False,
     ) -> Outputs:
-        """Outputs of chosen blocks, beside the features; arguments and results as in open_clip.
+        """Return the outputs of selected blocks and the features. Arguments and results are those of open_clip.
 
         Args:
-            image: [N, 3, height, width], or None.
-            text: ids [N, L], or None.
-            image_indices: a number means that many last blocks, a sequence those blocks, None all.
-            text_indices: the same for the text side.
-            stop_early: run no block after the last chosen one; the feature is then made of that block's output. A
-                plain CLIP's texts pass through all blocks, as in open_clip.
-            normalize: give features length 1.
-            normalize_intermediates: pass each output through its tower's last norm.
-            intermediates_only: leave features and logits out.
-            image_output_fmt: "NCHW" maps, or "NLC" tokens.
-            image_output_extra_tokens: also the tokens that stand for no patch.
+            image: Images [N, 3, height, width], or None.
+            text: Token ids [N, L], or None.
+            image_indices: A number selects that many last blocks, a sequence selects blocks by index, None selects all.
+            text_indices: The same for the text side.
+            stop_early: Run no block after the last selected one. The feature is then computed from the output of that
+                block. The texts of a plain CLIP run through all blocks, as in open_clip.
+            normalize: Give features length 1.
+            normalize_intermediates: Apply the last norm of the tower to each output.
+            intermediates_only: Leave features and logits out.
+            image_output_fmt: "NCHW" for feature maps, "NLC" for tokens.
+            image_output_extra_tokens: Also return the tokens that represent no patch.
             text_output_fmt: "NLC".
-            text_output_extra_tokens: also the tokens that stand for no word.
-            output_logits: also similarities of the normalised features, scaled.
-            output_logit_scale_bias: also the scale, and the bias if there is one.
+            text_output_extra_tokens: Also return the tokens that represent no word.
+            output_logits: Also return the scaled similarities of the normalised features.
+            output_logit_scale_bias: Also return the scale, and the bias if the model has one.
 
         Returns:
-            image_intermediates, text_intermediates (lists), image_features, text_features and what was asked for.
+            image_intermediates and text_intermediates (lists), image_features, text_features, and the requested extras.
 
         Raises:
-            InputError: logits without both inputs, a block that is not there, or a form that a tower does not have.
-            BuildError: the model was created without a tower that this needs.
+            InputError: Logits are requested without both inputs, or a tower lacks a selected block or a layout.
+            BuildError: The model was created without a tower that the inputs need.
         """
-        if text_output_fmt != "NLC" or (output_logits and not intermediates_only and (image is None or text is None)):
-            raise InputError("Texts come as 'NLC', and logits need pictures and texts. Nothing was computed.")
+        _check_request(text_output_fmt, logits_of=(image, text) if output_logits and not intermediates_only else ())
         outputs: Outputs = {}
-        make = partial(
+        options_for = partial(
             IntermediateOptions, stop_early=stop_early, normalize=normalize_intermediates, only=intermediates_only
         )
         if image is not None:
             self.need("image")
-            form = make(image_indices, layout=image_output_fmt, extra_tokens=image_output_extra_tokens)
-            outputs.update(image_intermediates(self.visual, image, form))
+            options = options_for(image_indices, layout=image_output_fmt, extra_tokens=image_output_extra_tokens)
+            outputs.update(image_intermediates(self.visual, image, options))
         if text is not None:
             self.need("text")
             early = stop_early and self.text_stops_early
-            form = make(text_indices, extra_tokens=text_output_extra_tokens, stop_early=early)
-            outputs.update(text_intermediates(self.text_side, text, form))
+            options = options_for(text_indices, extra_tokens=text_output_extra_tokens, stop_early=early)
+            outputs.update(text_intermediates(self.text_side, text, options))
         features = {name: value for name, value in outputs.items() if isinstance(value, Tensor)}
         if normalize:
             features = {name: F.normalize(value, dim=-1) for name, value in features.items()}
@@ -197,18 +202,44 @@ class ContrastiveModel(nn.Module):
         return {"image_logits": logits, "text_logits": logits.T}
 
     def lock_image_tower(self, unlocked_groups: int = 0, freeze_bn_stats: bool = False) -> None:
-        """Freeze the image tower but its last groups (Zhai et al. 2022, https://arxiv.org/abs/2111.07991)."""
-        self.need("image")
-        self.visual.lock(unlocked_groups, freeze_bn_stats=freeze_bn_stats)  # type: ignore[operator]
-
-    def need(self, tower: str) -> None:
-        """Refuse to go on without a tower.
+        """Freeze the image tower except for its last groups (Zhai et al. 2022, https://arxiv.org/abs/2111.07991).
 
         Raises:
-            BuildError: the model was created without it.
+            BuildError: The model was created without its image tower.
+            InputError: `unlocked_groups` is not a whole number, or is negative.
+        """
+        self.need("image")
+        self.visual.lock(unlocked_groups, freeze_bn_stats=freeze_bn_stats)
+
+    def need(self, tower: str) -> None:
+        """Raise an error if the model lacks a tower.
+
+        Raises:
+            BuildError: The model was created without the tower.
         """
         if self.tower not in {None, tower}:
             raise BuildError(
-                f"This model has no {tower} tower: it was created with tower={self.tower!r}. "
-                f"Create it without `tower=`, or with tower={tower!r}."
+                f"This model has no {tower} tower: it was created with tower={self.tower!r}.",
+                tower=tower,
+                argument="tower",
+                found=self.tower,
+                advice=f"Create it without `tower=`, or with tower={tower!r}.",
             )
+
+
+def _check_request(text_output_fmt: str, logits_of: tuple[Tensor | None, ...]) -> None:
+    """Refuse an unknown layout of texts, and logits without both inputs."""
+    if text_output_fmt != "NLC":
+        raise InputError(
+            f"text_output_fmt={text_output_fmt!r}: text outputs are available as 'NLC' only. Nothing was computed.",
+            argument="text_output_fmt",
+            expected="NLC",
+            found=text_output_fmt,
+        )
+    if any(given is None for given in logits_of):
+        raise InputError(
+            "output_logits=True: logits need both images and texts. Nothing was computed.",
+            argument="output_logits",
+            expected="image and text",
+            advice="Give both, or leave output_logits out.",
+        )

@@ -1,6 +1,6 @@
-"""A checkpoint's tensors under the shapes that a config asks for: positions for another picture or context, scalars.
+"""Checkpoint tensors in the shapes of a config: position embeddings for another image or context, scalars.
 
-Conversions of plugins call these; nothing is read here.
+The conversions of plugins call these functions. Tensors are lazy; nothing is read here.
 """
 
 from __future__ import annotations
@@ -10,7 +10,14 @@ from functools import singledispatch
 from math import isqrt, prod
 
 from registry_core.checkpoint.index import LazyTensor
-from registry_core.config import ImageTowerConfig, ModelConfig, TextConfig, TimmVisionConfig, VisionConfig, as_pair
+from registry_core.config.model import (
+    ImageTowerConfig,
+    ModelConfig,
+    TextConfig,
+    TimmVisionConfig,
+    VisionConfig,
+    as_pair,
+)
 from registry_core.towers.positions import resize_grid, resize_length
 
 State = dict[str, LazyTensor]
@@ -26,16 +33,16 @@ _TEXT_PARTS = frozenset({"text_projection", "positional_embedding", "token_embed
 def fit_image_positions(
     config: ImageTowerConfig, trained: ImageTowerConfig, state: Mapping[str, LazyTensor], prefix: str = "visual."
 ) -> State:
-    """The state with the image tower's position embeddings resized to the config's picture.
+    """Return the state with the position embeddings of the image tower resized to the config's image.
 
     Args:
-        config: of the tower to load into; its type chooses how. Other types keep their embeddings.
-        trained: of the tower that the tensors were shaped for.
-        state: the checkpoint.
-        prefix: of the tower's names.
+        config: Config of the model's tower. Its type selects the implementation. Other types keep their embeddings.
+        trained: Config of the tower that the tensors belong to.
+        state: The checkpoint.
+        prefix: Prefix of the tower's parameter names.
 
     Raises:
-        CheckpointError: the grid of the embeddings cannot be told.
+        CheckpointError: The number of embeddings does not determine their grid.
     """
     del config, trained, prefix
     return dict(state)
@@ -63,17 +70,17 @@ def _timm(
     lazy = fitted[name]  # [1, class tokens + rows * columns, C]
     tokens = lazy.shape[1]
     side = isqrt(tokens)
-    extra = tokens - side**2
+    class_tokens = tokens - side**2
     wanted = (side * after[0] // before[0], side * after[1] // before[1])
-    flat = lazy.reshaped(lazy.shape[1:], lazy.note)
-    fitted[name] = resize_grid(flat, (side, side), wanted, prefix=extra).map(
-        lambda resized: resized[None], (1, extra + prod(wanted), lazy.shape[2]), ""
+    table = lazy.reshaped(lazy.shape[1:], lazy.note)
+    fitted[name] = resize_grid(table, (side, side), wanted, prefix=class_tokens).map(
+        lambda resized: resized[None], (1, class_tokens + prod(wanted), lazy.shape[2]), ""
     )
     return fitted
 
 
 def fit_text_positions(config: ModelConfig, state: Mapping[str, LazyTensor], prefix: str = "") -> State:
-    """The state with the native text tower's position embeddings resized to the config's context length."""
+    """Return the state with the position embeddings of a native text tower resized to the config's context length."""
     fitted, name = dict(state), f"{prefix}positional_embedding"
     if name in fitted and isinstance(config.text_cfg, TextConfig):
         fitted[name] = resize_length(fitted[name], config.text_cfg.positions)
@@ -86,19 +93,19 @@ def has_plain_text_layers(state: Mapping[str, LazyTensor]) -> bool:
 
 
 def text_layers_in_tower(state: Mapping[str, LazyTensor]) -> State:
-    """Plain CLIP's names, with the text layers moved into a tower `text`."""
+    """Return a plain CLIP state with the text layers renamed as parts of a tower `text`."""
     return {f"text.{name}" if name.partition(".")[0] in _TEXT_PARTS else name: t for name, t in state.items()}
 
 
 def fit_scalars(config: ModelConfig, state: Mapping[str, LazyTensor]) -> State:
-    """The state with logit scale and bias as the config has them: single numbers, or vectors of one."""
+    """Return the state with logit scale and bias in the config's shape: scalars, or vectors with one element."""
     fitted = dict(state)
     shape = (1,) if config.nonscalar_logit_scale else ()
     for name in _SCALARS:
-        held = fitted[name].shape if name in fitted else shape
-        if held != shape and prod(held) == 1:
-            fitted[name] = fitted[name].reshaped(shape, f"shape {list(held)} -> {list(shape)}")
+        found = fitted[name].shape if name in fitted else shape
+        if found != shape and prod(found) == 1:
+            fitted[name] = fitted[name].reshaped(shape, f"shape {list(found)} -> {list(shape)}")
     if config.init_logit_bias is not None and "logit_bias" not in fitted and "logit_scale" in fitted:
-        # Trained without a bias is trained with a bias of zero; of a file without a scale nothing can be said.
+        # A model that was trained without a bias has a bias of zero. A file without a scale tells nothing about it.
         fitted["logit_bias"] = LazyTensor.zeros(shape)
     return fitted

@@ -1,4 +1,4 @@
-"""What causal blocks keep of the tokens they have seen, so that a text can grow token by token.
+"""The key-value cache of causal attention, for texts that are generated token by token.
 
 Legend: N texts, L tokens, H heads, D width of a head.
 """
@@ -10,34 +10,35 @@ from torch import Tensor
 
 
 class KeyValues:
-    """Keys and values [N, H, L, D] that one attention layer has computed. Empty at first."""
+    """The keys and values [N, H, L, D] that one attention layer has computed. Empty at first."""
 
     def __init__(self) -> None:
-        self._held: tuple[Tensor, Tensor] | None = None
+        self._cached: tuple[Tensor, Tensor] | None = None
 
     def extend(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Add those of further tokens, and return all."""
-        if self._held is not None:
-            key, value = torch.cat([self._held[0], key], dim=2), torch.cat([self._held[1], value], dim=2)
-        self._held = key, value
-        return self._held
+        """Append the keys and values of further tokens, and return those of all tokens."""
+        if self._cached is not None:
+            key, value = torch.cat([self._cached[0], key], dim=2), torch.cat([self._cached[1], value], dim=2)
+        self._cached = key, value
+        return self._cached
 
     def take(self, rows: Tensor) -> None:
-        """Keep the texts of these numbers, in this order; a number may repeat."""
-        if self._held is not None:
-            self._held = self._held[0].index_select(0, rows), self._held[1].index_select(0, rows)
+        """Keep the texts with these row indices, in this order. An index may repeat."""
+        if self._cached is not None:
+            self._cached = self._cached[0].index_select(0, rows), self._cached[1].index_select(0, rows)
 
 
 class Prefix:
-    """The beginning of some texts, as a stack of blocks keeps it.
+    """The beginning of some texts, as the key-value caches of a stack of blocks.
 
     Args:
-        layers: how many blocks there are.
+        layers: Number of blocks.
 
     Attributes:
-        layers: keys and values of each block.
-        length: tokens seen, L.
-        visible: [N, 1 + L], whether the token at a place may be seen; None while all may.
+        layers: The key-value cache of each block.
+        length: The number of tokens so far, L.
+        visible: [N, 1 + L], whether other tokens may attend to the token at a position. None means that they may
+            attend to all of them.
     """
 
     def __init__(self, layers: int) -> None:
@@ -46,7 +47,7 @@ class Prefix:
         self.visible: Tensor | None = None
 
     def take(self, rows: Tensor) -> None:
-        """Keep the texts of these numbers, in this order; a number may repeat."""
+        """Keep the texts with these row indices, in this order. An index may repeat."""
         for layer in self.layers:
             layer.take(rows)
         if self.visible is not None:
@@ -54,5 +55,5 @@ class Prefix:
 
 
 def causal_mask(new: int, total: int, device: torch.device) -> Tensor:
-    """[new, total], True where the last `new` of `total` tokens see themselves and those before them."""
+    """Return [new, total], True where each of the last `new` tokens sees itself and the tokens before it."""
     return torch.ones(new, total, dtype=torch.bool, device=device).tril(total - new)

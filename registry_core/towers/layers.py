@@ -1,8 +1,8 @@
-"""The pieces of the native towers: pre-norm residual transformer blocks.
+"""The layers of the native towers: pre-norm residual transformer blocks.
 
 Legend: N batch, L tokens, C width, H heads, D width of a head.
 Sources: Radford et al. 2021, https://arxiv.org/abs/2103.00020 and https://github.com/openai/CLIP;
-https://github.com/mlfoundations/open_clip for the options beyond it.
+https://github.com/mlfoundations/open_clip for options that the original lacks.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from registry_core.config import ActivationOptions, NormOptions, TextConfig, VisionConfig
+from registry_core.config.model import ActivationOptions, NormOptions, TextConfig, VisionConfig
 from registry_core.errors import BuildError
 from registry_core.towers.key_values import KeyValues, Prefix
 from registry_core.towers.masks import from_torch
 
 
 class LayerNorm(nn.LayerNorm):
-    """Layer normalisation in the dtype of its own weight, returned in the input's.
+    """Layer normalisation that computes in the dtype of its weight and returns the dtype of its input.
 
-    So a float32 norm in a half-precision model normalises in float32, and a model cast as a whole stays in its dtype.
+    A float32 norm in a half-precision model thus normalises in float32, and a model that was cast as a whole stays in
+    its dtype.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -35,15 +36,15 @@ class LayerNorm(nn.LayerNorm):
 
 
 class QuickGELU(nn.Module):
-    """GELU by a sigmoid, as OpenAI's models were trained: x * sigmoid(1.702 x)."""
+    """The approximation of GELU that OpenAI's models were trained with: x * sigmoid(1.702 x)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Elementwise."""
+        """Apply the activation to each element."""
         return x * torch.sigmoid(1.702 * x)
 
 
 class LayerScale(nn.Module):
-    """A learnt factor per channel (Touvron et al. 2021, https://arxiv.org/abs/2103.17239)."""
+    """A learnt scale factor per channel (Touvron et al. 2021, https://arxiv.org/abs/2103.17239)."""
 
     def __init__(self, width: int, initial: float) -> None:
         super().__init__()
@@ -52,12 +53,12 @@ class LayerScale(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Scale the last dimension of `x` [..., C]."""
-        return x * self.gamma.to(x.dtype)  # else a float32 scale would widen what half-precision layers take
+        return x * self.gamma.to(x.dtype)  # a float32 scale must not promote half-precision activations
 
 
 @dataclass(frozen=True, slots=True)
 class BlockOptions:
-    """What the blocks of one tower have in common."""
+    """The options that all blocks of a tower share."""
 
     width: int
     heads: int
@@ -69,7 +70,7 @@ class BlockOptions:
 
     @classmethod
     def of(cls, config: VisionConfig | TextConfig, heads: int, *, quick_gelu: bool) -> BlockOptions:
-        """The options that a tower's config names."""
+        """Return the options that the config of a tower sets."""
         return cls(
             config.width,
             heads,
@@ -81,34 +82,37 @@ class BlockOptions:
         )
 
     def layer_norm(self) -> LayerNorm:
-        """A normalisation layer of the tower's width."""
+        """Return a normalisation layer of the tower's width."""
         return LayerNorm(self.width, eps=self.norm.eps)
 
     def activation(self) -> nn.Module:
-        """The tower's activation."""
+        """Return the tower's activation."""
         return QuickGELU() if self.quick_gelu else nn.GELU(approximate=self.act.approximate)
 
-    def perceptron(self) -> nn.Sequential:
-        """The two layers of a block, with the activation between them."""
+    def mlp(self) -> nn.Sequential:
+        """Return the perceptron of a block: two linear layers with the activation between them."""
         hidden = int(self.width * self.mlp_ratio)
         c_fc, c_proj = nn.Linear(self.width, hidden), nn.Linear(hidden, self.width)
         return nn.Sequential(OrderedDict(c_fc=c_fc, gelu=self.activation(), c_proj=c_proj))
 
     def layer_scale(self) -> nn.Module:
-        """Layer scale, or nothing where the config sets no initial value."""
+        """Return a layer scale, or the identity if the config sets no initial value."""
         return nn.Identity() if self.ls_init_value is None else LayerScale(self.width, self.ls_init_value)
 
 
 def checked_heads(width: int, heads: int) -> int:
-    """The number of heads.
+    """Return the number of heads, if it divides the width.
 
     Raises:
-        BuildError: they cannot share the width equally.
+        BuildError: The number of heads does not divide the width.
     """
     if heads < 1 or width % heads:
         raise BuildError(
-            f"An attention of width {width} cannot have {heads} heads: they share its width equally. Nothing was "
-            "built. Correct heads, head_width or attn_pooler_heads in the config."
+            f"An attention layer of width {width} cannot have {heads} heads: the width must be a multiple of the "
+            "number of heads. Nothing was built.",
+            expected=f"a divisor of {width}",
+            found=heads,
+            advice="Correct heads, head_width or attn_pooler_heads in the config.",
         )
     return heads
 
@@ -116,12 +120,12 @@ def checked_heads(width: int, heads: int) -> int:
 class Attention(nn.Module):
     """Multi-head self-attention with one projection for queries, keys and values.
 
-    Names and initial distributions are those of torch.nn.MultiheadAttention, which the published models used.
+    Parameter names and initial distributions are those of torch.nn.MultiheadAttention, which the published models used.
 
     Attributes:
-        num_heads: how many heads; it holds when it is set.
-        head_dim: width of one.
-        embed_dim: width of all, C.
+        num_heads: Number of heads. A new value takes effect.
+        head_dim: Width of a head, D.
+        embed_dim: Width of all heads together, C.
     """
 
     low_precision_parameters = ("in_proj_weight", "in_proj_bias")
@@ -138,29 +142,30 @@ class Attention(nn.Module):
         nn.init.zeros_(self.out_proj.bias)
 
     def forward(
-        self, x: Tensor, *, causal: bool = False, mask: Tensor | None = None, seen: KeyValues | None = None
+        self, x: Tensor, *, causal: bool = False, mask: Tensor | None = None, cache: KeyValues | None = None
     ) -> Tensor:
         """[N, L, C] -> [N, L, C].
 
         Args:
-            x: tokens.
-            causal: each token sees itself and those before it.
-            mask: instead, True where a token (row) sees another (column); broadcast to [N, H, L, all tokens].
-            seen: earlier tokens, which `x` sees too and is added to.
+            x: Tokens.
+            causal: Let each token attend to itself and to the tokens before it.
+            mask: Mask that replaces the causal one, True where a token (row) may attend to another (column). It is
+                broadcast to [N, H, L, all tokens].
+            cache: Keys and values of earlier tokens, which `x` attends to as well. Those of `x` are appended.
         """
         batch, length, width = x.shape
         projected = F.linear(x, self.in_proj_weight, self.in_proj_bias)  # [N, L, 3C]
-        heads = (self.num_heads, width // self.num_heads)  # no -1: it is ambiguous where there are no tokens
+        heads = (self.num_heads, width // self.num_heads)  # not -1, which is ambiguous for an empty batch
         query, key, value = projected.view(batch, length, 3, *heads).permute(2, 0, 3, 1, 4)  # [N, H, L, D] each
-        if seen is not None:
-            key, value = seen.extend(key, value)
+        if cache is not None:
+            key, value = cache.extend(key, value)
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal and mask is None)
         result: Tensor = self.out_proj(mixed.transpose(1, 2).reshape(batch, length, width))
         return result
 
 
 class ResidualAttentionBlock(nn.Module):
-    """Attention and a two-layer perceptron, each behind a norm and added to its input."""
+    """A pre-norm residual block: self-attention and a two-layer perceptron."""
 
     def __init__(self, options: BlockOptions) -> None:
         super().__init__()
@@ -168,7 +173,7 @@ class ResidualAttentionBlock(nn.Module):
         self.attn = Attention(options.width, options.heads)
         self.ls_1 = options.layer_scale()
         self.ln_2 = options.layer_norm()
-        self.mlp = options.perceptron()
+        self.mlp = options.mlp()
         self.ls_2 = options.layer_scale()
 
     def forward(
@@ -177,13 +182,13 @@ class ResidualAttentionBlock(nn.Module):
         *,
         causal: bool = False,
         mask: Tensor | None = None,
-        seen: KeyValues | None = None,
+        cache: KeyValues | None = None,
         attn_mask: Tensor | None = None,
     ) -> Tensor:
-        """[N, L, C] -> [N, L, C]; the options are the attention's, and `attn_mask` is a mask in torch's form."""
+        """[N, L, C] -> [N, L, C]. Options as in `Attention.forward`; `attn_mask` as in torch.nn.MultiheadAttention."""
         if attn_mask is not None:
             mask = from_torch(attn_mask, x)
-        attended: Tensor = x + self.ls_1(self.attn(self.ln_1(x), causal=causal, mask=mask, seen=seen))
+        attended: Tensor = x + self.ls_1(self.attn(self.ln_1(x), causal=causal, mask=mask, cache=cache))
         result: Tensor = attended + self.ls_2(self.mlp(self.ln_2(attended)))
         return result
 
@@ -192,9 +197,9 @@ class Transformer(nn.Module):
     """A stack of residual blocks.
 
     Attributes:
-        resblocks: the blocks, first to last; they may be exchanged, wrapped or shortened.
-        batch_first: true; tokens are [N, L, C].
-        grad_checkpointing: recompute the blocks in the backward pass instead of keeping their activations.
+        resblocks: The blocks, first to last. They may be replaced, wrapped or removed.
+        batch_first: True; tokens are [N, L, C].
+        grad_checkpointing: Whether the backward pass recomputes the activations of the blocks, instead of keeping them.
     """
 
     def __init__(self, options: BlockOptions, layers: int) -> None:
@@ -206,7 +211,7 @@ class Transformer(nn.Module):
         self.resblocks = nn.ModuleList(ResidualAttentionBlock(options) for _ in range(layers))
 
     def blocks(self) -> list[ResidualAttentionBlock]:
-        """The blocks, with their type."""
+        """Return the blocks, typed."""
         return [block for block in self.resblocks if isinstance(block, ResidualAttentionBlock)]
 
     @property
@@ -217,11 +222,11 @@ class Transformer(nn.Module):
         return next(self.parameters()).dtype if first is None else first.in_proj_weight.dtype
 
     def get_cast_dtype(self) -> torch.dtype:
-        """The same, under the name that programs for CLIP call."""
+        """Return `dtype`, under the name that programs for CLIP call."""
         return self.dtype
 
     def reset_for_text(self) -> None:
-        """Initial values of the text tower; the image tower keeps torch's own."""
+        """Initialise the blocks as in the text tower of CLIP. An image tower keeps torch's initial values."""
         width, deep = self.width, 2 * self.layers * self.width
         for block in self.blocks():
             nn.init.normal_(block.attn.in_proj_weight, std=width**-0.5)
@@ -238,10 +243,10 @@ class Transformer(nn.Module):
         mask: Tensor | None = None,
         prefix: Prefix | None = None,
     ) -> Tensor:
-        """One block on `x` [N, L, C]; for towers that do something between the blocks."""
-        # Only what is said is passed on: a block that stands in for one of these need not know the other options.
-        said = {"causal": causal or None, "mask": mask, "seen": None if prefix is None else prefix.layers[index]}
-        options: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
+        """Run one block on tokens [N, L, C], for towers that compute something between the blocks."""
+        # Only options that are set are passed, so that a replaced block need not accept the others.
+        given = {"causal": causal or None, "mask": mask, "cache": None if prefix is None else prefix.layers[index]}
+        options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         block = self.resblocks[index]
         if self.grad_checkpointing and torch.is_grad_enabled():
             recomputed: Tensor = checkpoint(block, x, **options, use_reentrant=False)
@@ -261,12 +266,12 @@ class Transformer(nn.Module):
         """[N, L, C] -> [N, L, C].
 
         Args:
-            x: tokens.
-            attn_mask: a mask in torch's form, instead of the next two: [L, L] or [N * H, L, L], added to scores, or
-                True for what is hidden.
-            causal: each token sees itself and those before it.
-            mask: instead, True where a token (row) sees another (column).
-            prefix: what the blocks keep of earlier tokens; `x` continues them. Without gradients only.
+            x: Tokens.
+            attn_mask: Mask as in torch.nn.MultiheadAttention, which replaces the next two: [L, L] or [N * H, L, L],
+                added to the scores, or True for hidden tokens.
+            causal: Let each token attend to itself and to the tokens before it.
+            mask: Mask that replaces the causal one, True where a token (row) may attend to another (column).
+            prefix: Key-value caches of the tokens that precede `x`. Without gradients only.
         """
         if attn_mask is not None:
             mask = from_torch(attn_mask, x)

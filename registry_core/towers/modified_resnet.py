@@ -1,7 +1,7 @@
 """The ResNet image tower of CLIP (Radford et al. 2021, https://arxiv.org/abs/2103.00020, section 2.4).
 
-Unlike He et al. 2015 it has a stem of three convolutions, average pooling before each strided convolution, and
-attention pooling at its end.
+Unlike the network of He et al. 2015 it has a stem of three convolutions, average pooling before each strided
+convolution, and attention pooling at its end.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from registry_core.config import RESNET_STRIDE, VisionConfig, as_pair
+from registry_core.config.model import RESNET_STRIDE, VisionConfig, as_pair
 from registry_core.errors import BuildError
 from registry_core.towers.inputs import check_image
 from registry_core.towers.layers import checked_heads
@@ -20,12 +20,13 @@ from registry_core.towers.locking import Group, lock_groups
 
 
 class FrozenBatchNorm2d(nn.Module):
-    """A batch norm that goes by its running statistics in training too, and keeps its parameters and buffers.
+    """A batch norm that uses its running statistics in training mode too, and never updates them.
 
-    It is none of torch's batch norms: `train()` does not thaw it, nor does the conversion to synchronised ones.
+    It is not a subclass of torch's batch norms, so that neither `train()` nor a conversion to synchronised batch norms
+    unfreezes it.
 
     Args:
-        norm: whose place it takes.
+        norm: The batch norm to replace. Its parameters and buffers are kept.
     """
 
     running_mean: Tensor
@@ -46,7 +47,7 @@ class FrozenBatchNorm2d(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolutions around a shortcut; its output has four times `planes` channels."""
+    """A residual block of 1x1, 3x3 and 1x1 convolutions. Its output has four times `planes` channels."""
 
     expansion = 4
 
@@ -80,13 +81,13 @@ class Bottleneck(nn.Module):
 
 
 class AttentionPool2d(nn.Module):
-    """The mean of a feature map attends to the map.
+    """Attention pooling: the mean of a feature map is the query, the cells of the map are keys and values.
 
     Args:
-        grid: rows and columns of the map.
-        width: its channels, C.
-        heads: of the attention.
-        embed_dim: width of the result, E.
+        grid: Rows and columns of the map.
+        width: Channels of the map, C.
+        heads: Number of heads, H.
+        embed_dim: Width of the result, E.
     """
 
     def __init__(self, grid: tuple[int, int], width: int, heads: int, embed_dim: int) -> None:
@@ -103,7 +104,7 @@ class AttentionPool2d(nn.Module):
             nn.init.normal_(parameter, std=width**-0.5)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, C, rows, columns] -> [N, E]."""
+        """Feature maps [N, C, rows, columns] -> features [N, E]."""
         cells = x.flatten(2).transpose(1, 2)  # [N, L, C]
         tokens = torch.cat([cells.mean(dim=1, keepdim=True), cells], dim=1)
         tokens = tokens + self.positional_embedding.to(tokens.dtype)
@@ -116,14 +117,14 @@ class AttentionPool2d(nn.Module):
 
 
 class ModifiedResNet(nn.Module):
-    """Picture to feature.
+    """The ResNet image tower: images -> features.
 
     Args:
-        config: a VisionConfig that lists four stages of layers.
-        embed_dim: width of the result, E.
+        config: A VisionConfig whose `layers` lists the blocks of four stages.
+        embed_dim: Width of the result, E.
 
     Raises:
-        BuildError: the config has a plain number of layers, or a picture smaller than the network's stride.
+        BuildError: `layers` is a single number, or the image is smaller than the stride of the network.
     """
 
     def __init__(self, config: VisionConfig, embed_dim: int) -> None:
@@ -132,8 +133,10 @@ class ModifiedResNet(nn.Module):
         self.grid_size = config.grid_size
         if isinstance(config.layers, int) or 0 in self.grid_size:
             raise BuildError(
-                f"A ModifiedResNet needs four stages of layers and a picture of at least {RESNET_STRIDE} pixels a "
-                f"side, got layers={config.layers} and image_size={self.image_size}. Nothing was built."
+                f"A ModifiedResNet needs four stages of layers and an image of at least {RESNET_STRIDE} pixels a "
+                f"side, got layers={config.layers} and image_size={self.image_size}. Nothing was built.",
+                expected=f"four stages of layers and an image of at least {RESNET_STRIDE} pixels a side",
+                found=(config.layers, self.image_size),
             )
         self.config = config
         self.output_dim = embed_dim
@@ -154,7 +157,7 @@ class ModifiedResNet(nn.Module):
             self.add_module(f"layer{stage + 1}", nn.Sequential(first, *rest))
         self.attnpool = AttentionPool2d(self.grid_size, channels, channels // config.head_width, embed_dim)
         for block in (module for module in self.modules() if isinstance(module, Bottleneck)):
-            nn.init.zeros_(block.bn3.weight)  # each block starts as its shortcut
+            nn.init.zeros_(block.bn3.weight)  # at first each block returns its shortcut
 
     @property
     def stages(self) -> list[nn.Module]:
@@ -162,7 +165,7 @@ class ModifiedResNet(nn.Module):
         return [self.get_submodule(f"layer{number}") for number in range(1, 5)]
 
     def stem(self, image: Tensor) -> Tensor:
-        """[N, 3, height, width] -> [N, C, height / 4, width / 4]."""
+        """Images [N, 3, height, width] -> feature maps [N, C, height / 4, width / 4]."""
         check_image(image, self.image_size)
         x = F.relu(self.bn1(self.conv1(image)))
         x = F.relu(self.bn2(self.conv2(x)))
@@ -170,19 +173,22 @@ class ModifiedResNet(nn.Module):
         return pooled
 
     def forward(self, image: Tensor) -> Tensor:
-        """[N, 3, height, width] -> feature [N, E]."""
+        """Images [N, 3, height, width] -> features [N, E]."""
         x = self.stem(image)
         for stage in self.stages:
             x = stage(x)
-        feature: Tensor = self.attnpool(x)
-        return feature
+        features: Tensor = self.attnpool(x)
+        return features
 
     def lock(self, unlocked_groups: int = 0, freeze_bn_stats: bool = False) -> None:
-        """Freeze the tower but its last groups: stem, four stages, pooling.
+        """Freeze the tower except for its last groups. The groups are the stem, the four stages, and the pooling.
 
         Args:
-            unlocked_groups: how many stay trainable, from the end.
-            freeze_bn_stats: batch norms also keep to their running statistics, and stop updating them.
+            unlocked_groups: Number of groups that stay trainable, from the end.
+            freeze_bn_stats: Whether batch norms use their running statistics in training mode too, without updates.
+
+        Raises:
+            InputError: `unlocked_groups` is not a whole number, or is negative.
         """
         stem: Group = [self.conv1, self.bn1, self.conv2, self.bn2, self.conv3, self.bn3]
         stages: list[Group] = [[stage] for stage in self.stages]
@@ -192,9 +198,9 @@ class ModifiedResNet(nn.Module):
                 self.set_submodule(name, FrozenBatchNorm2d(module))
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Accepted for uniformity with the transformers; convolutions are not checkpointed."""
+        """Do nothing. The method exists for uniformity with the transformers; convolutions are not checkpointed."""
         del enable
 
     def no_weight_decay(self) -> set[str]:
-        """Names of parameters that optimisers leave out of weight decay."""
+        """Return no names; all parameters have weight decay."""
         return set()

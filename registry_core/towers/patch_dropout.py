@@ -1,4 +1,4 @@
-"""Training on a part of the patches."""
+"""Training on a random subset of the patches."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from torch import Tensor, nn
 
 
 class PatchDropout(nn.Module):
-    """Drops a share of the patch tokens in training (Li et al. 2022, https://arxiv.org/abs/2212.00794).
+    """Drop a share of the patch tokens in training (Li et al. 2022, https://arxiv.org/abs/2212.00794).
 
-    Drawn as open_clip draws, so that a seed drops the same patches.
+    The random numbers are drawn as open_clip draws them, so the same seed drops the same patches.
 
     Args:
-        prob: share of the patches to drop, 0 to 1; the class token is always kept.
+        prob: Share of the patches to drop, 0 to 1. The class token is always kept.
     """
 
     def __init__(self, prob: float) -> None:
@@ -20,7 +20,7 @@ class PatchDropout(nn.Module):
         self.prob = prob
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, 1 + L, C] -> [N, 1 + kept, C] in training, unchanged in evaluation."""
+        """[N, 1 + L, C] -> [N, 1 + kept, C] in training; unchanged in evaluation mode."""
         if not self.training or self.prob == 0:
             return x
         patches = x[:, 1:]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from registry_core.config import VisionConfig, as_pair
+from registry_core.config.model import VisionConfig, as_pair
 from registry_core.errors import BuildError
 from registry_core.towers.cross_attention import AttentionalPooler
 from registry_core.towers.inputs import check_image, unknown_pooling
@@ -20,21 +20,21 @@ from registry_core.towers.positions import sin_cos_2d
 
 
 class VisionTransformer(nn.Module):
-    """Picture to feature.
+    """The ViT image tower: images -> features.
 
-    Its steps are public, so that an architecture can work between them: `embed` (`patches`, then `to_tokens`),
-    `transformer`, `head`.
+    The steps are public, so that an architecture can compute something between them: `embed` (`patches`, then
+    `to_tokens`), `transformer`, `head`.
 
     Args:
-        config: a VisionConfig with a number of layers.
-        embed_dim: width of the result, E.
-        quick_gelu: OpenAI's activation.
+        config: A VisionConfig whose `layers` is a number.
+        embed_dim: Width of the result, E.
+        quick_gelu: Whether the blocks use OpenAI's activation.
 
     Attributes:
-        output_tokens: whether `forward` returns the patch tokens too; the config's, until it is set.
+        output_tokens: Whether `forward` also returns the patch tokens. It starts as in the config and can be set.
 
     Raises:
-        BuildError: the config is a ResNet's, its patches do not fit its picture, or its poolers do not fit its width.
+        BuildError: The config describes a ResNet, or its patches or poolers do not fit its image or width.
     """
 
     low_precision_parameters = ("proj",)
@@ -44,13 +44,18 @@ class VisionTransformer(nn.Module):
         if not isinstance(config.layers, int) or config.patch_size is None:
             raise BuildError(
                 f"A VisionTransformer needs a number of layers and a patch size, got layers={config.layers} and "
-                f"patch_size={config.patch_size}. Four stages of layers describe a ModifiedResNet. Nothing was built."
+                f"patch_size={config.patch_size}. A list of four stages describes a ModifiedResNet. Nothing was built.",
+                expected="a number of layers and a patch size",
+                found=(config.layers, config.patch_size),
             )
         self.image_size, self.patch_size = as_pair(config.image_size), as_pair(config.patch_size)
         self.grid_size = config.grid_size
         if 0 in self.grid_size:
             raise BuildError(
-                f"Patches of {self.patch_size} do not fit a picture of {self.image_size}. Nothing was built."
+                f"Patches of {self.patch_size} pixels do not fit an image of {self.image_size} pixels. Nothing was "
+                "built.",
+                expected=self.image_size,
+                found=self.patch_size,
             )
         self.config = config
         self.output_dim = embed_dim
@@ -71,7 +76,7 @@ class VisionTransformer(nn.Module):
         self.reset_parameters()
 
     def _add_poolers(self, config: VisionConfig, embed_dim: int) -> int:
-        """Create the attentional poolers that the config asks for, and return the width of what is pooled."""
+        """Create the attentional poolers that the config sets, and return the width of the pooled tokens."""
         self.attn_pool: AttentionalPooler | None = None
         self.attn_pool_contrastive: AttentionalPooler | None = None
         if not config.attentional_pool:
@@ -79,18 +84,20 @@ class VisionTransformer(nn.Module):
         heads = config.attn_pooler_heads
         self.attn_pool = AttentionalPooler(embed_dim, config.width, heads, config.attn_pooler_queries)
         if config.attentional_pool is not True:
-            # One norm serves both what is pooled and the result.
+            # One norm is applied to the image tokens and to the pooled tokens, so both need the same width.
             if config.width != embed_dim:
                 raise BuildError(
                     f"attentional_pool={config.attentional_pool!r} needs a tower as wide as the embedding, got "
-                    f"width={config.width} and embed_dim={embed_dim}. Nothing was built. Make them equal, or take "
-                    "attentional_pool=true."
+                    f"width={config.width} and embed_dim={embed_dim}. Nothing was built.",
+                    expected=embed_dim,
+                    found=config.width,
+                    advice="Make them equal, or use attentional_pool=true.",
                 )
             self.attn_pool_contrastive = AttentionalPooler(embed_dim, config.width, heads, 1)
         return embed_dim
 
     def reset_parameters(self) -> None:
-        """Random values with the distributions of the published training code."""
+        """Initialise the parameters with the distributions of the published training code."""
         for parameter in (self.class_embedding, self.positional_embedding, self.get_parameter("proj")):
             nn.init.normal_(parameter, std=self.config.width**-0.5)
         if self.config.pos_embed_type == "sin_cos_2d":
@@ -99,17 +106,17 @@ class VisionTransformer(nn.Module):
                 self.positional_embedding.copy_(sin_cos_2d(self.config.width, self.grid_size))
 
     def embed(self, image: Tensor) -> Tensor:
-        """[N, 3, height, width] -> tokens [N, 1 + L, C], the class token first."""
+        """Images [N, 3, height, width] -> tokens [N, 1 + L, C], the class token first."""
         return self.to_tokens(self.patches(image))
 
     def patches(self, image: Tensor) -> Tensor:
-        """[N, 3, height, width] -> patch embeddings [N, L, C], without positions."""
+        """Images [N, 3, height, width] -> patch embeddings [N, L, C], without position embeddings."""
         check_image(image, self.image_size)
         patches: Tensor = self.conv1(image).flatten(2).transpose(1, 2)
         return patches
 
     def to_tokens(self, patches: Tensor) -> Tensor:
-        """Patch embeddings [N, L, C] -> tokens [N, 1 + L, C]: class token, positions, dropout, norm."""
+        """Patch embeddings [N, L, C] -> tokens [N, 1 + L, C]: class token, positions, patch dropout, norm."""
         class_token = self.class_embedding.to(patches.dtype).expand(patches.shape[0], 1, -1)
         tokens = torch.cat([class_token, patches], dim=1)
         tokens = tokens + self.positional_embedding.to(tokens.dtype)
@@ -117,16 +124,16 @@ class VisionTransformer(nn.Module):
         return normed
 
     def head(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens [N, 1 + L, C] after the blocks -> feature [N, E] and the patch tokens [N, L, C].
+        """Output of the blocks [N, 1 + L, C] -> features [N, E] and the patch tokens [N, L, C].
 
-        With `pool_type="none"` nothing is pooled and both have all tokens. With attentional pooling the tokens are
-        those that the queries found, of width E.
+        With `pool_type="none"` nothing is pooled, and both results have all tokens. With attentional pooling the tokens
+        are those of the pooler, of width E.
         """
         if self.attn_pool is not None and self.attn_pool_contrastive is not None:
             normed = self.ln_post(tokens)
-            found = self.attn_pool(normed)
-            contrastive = self.attn_pool_contrastive(normed if self.config.attentional_pool == "parallel" else found)
-            return self._project(contrastive[:, 0]), found
+            attended = self.attn_pool(normed)
+            contrastive = self.attn_pool_contrastive(normed if self.config.attentional_pool == "parallel" else attended)
+            return self._project(contrastive[:, 0]), attended
         if self.attn_pool is not None:
             pooled, rest = self._pool(self.ln_post(self.attn_pool(tokens)))
             return self._project(pooled), rest
@@ -141,7 +148,7 @@ class VisionTransformer(nn.Module):
         return pooled if self.proj is None else pooled @ self.proj
 
     def _pool(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Of [N, 1 + L, C], what stands for the picture, and the rest."""
+        """Tokens [N, 1 + L, C] -> the pooled token [N, C] that represents the image, and the patch tokens [N, L, C]."""
         match self.pool_type:
             case "tok":
                 return tokens[:, 0], tokens[:, 1:]
@@ -153,13 +160,21 @@ class VisionTransformer(nn.Module):
                 raise unknown_pooling(other, VisionConfig)
 
     def forward(self, image: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        """[N, 3, height, width] -> feature [N, E]; with the patch tokens where `output_tokens` is set."""
-        feature, tokens = self.head(self.transformer(self.embed(image)))
-        return (feature, tokens) if self.output_tokens else feature
+        """Images [N, 3, height, width] -> features [N, E]; with the patch tokens if `output_tokens` is set."""
+        features, tokens = self.head(self.transformer(self.embed(image)))
+        return (features, tokens) if self.output_tokens else features
 
     def lock(self, unlocked_groups: int = 0, freeze_bn_stats: bool = False) -> None:
-        """Freeze the tower but its last groups: embedding, then each block, then the projection."""
-        del freeze_bn_stats  # there is no batch norm in it
+        """Freeze the tower except for its last groups. The groups are the embeddings, each block, and the projection.
+
+        Args:
+            unlocked_groups: Number of groups that stay trainable, from the end.
+            freeze_bn_stats: Accepted for uniformity; the tower has no batch norms.
+
+        Raises:
+            InputError: `unlocked_groups` is not a whole number, or is negative.
+        """
+        del freeze_bn_stats
         *first, last = self.transformer.resblocks
         blocks: list[Group] = [[block] for block in first]
         stem: Group = [self.conv1, self.class_embedding, self.positional_embedding, self.ln_pre]
@@ -168,9 +183,9 @@ class VisionTransformer(nn.Module):
         lock_groups([stem, *blocks, [last, *poolers, self.ln_post], top], unlocked_groups)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Trade time for memory in training."""
+        """Recompute activations in the backward pass, which saves memory and costs time."""
         self.transformer.grad_checkpointing = enable
 
     def no_weight_decay(self) -> set[str]:
-        """Names of parameters that optimisers leave out of weight decay."""
+        """Return the names of the parameters that optimisers exclude from weight decay."""
         return {"positional_embedding", "class_embedding"}

@@ -1,4 +1,4 @@
-"""Whatever the bytes, reading ends in a model or in a CheckpointError: no other exception, and no crash."""
+"""For any bytes, reading ends in a model or in a CheckpointError: no other exception, and no crash."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PREFIXES = (
 
 
 def outcome(registry, path):
-    """The model, or None where the file was refused as it should be."""
+    """Return the model, or None if the file was refused with a CheckpointError."""
     try:
         return registry.create("small", path)
     except CheckpointError:
@@ -36,7 +36,7 @@ def outcome(registry, path):
 
 @pytest.fixture
 def originals(write):
-    return {kind: write(kind, kind) for kind in KINDS}  # paths: a failing example prints its arguments
+    return {kind: write(kind, kind) for kind in KINDS}  # paths, because a failing example prints its arguments
 
 
 class TestRandomBytes:
@@ -56,8 +56,8 @@ class TestRandomBytes:
         assert outcome(small, path) is None
 
 
-PLACE = st.integers(0, 10**6)  # modulo the length of what is damaged
-# Structure stands at the two ends and, in a zip, before each record; tensors fill the rest.
+PLACE = st.integers(0, 10**6)  # modulo the length of the damaged data
+# The structure of a file is at its two ends and, in a zip, before each record; tensors fill the rest.
 NEAR = st.one_of(st.integers(0, 4000), st.integers(-4000, -1), PLACE)
 
 
@@ -101,12 +101,12 @@ class TestDamagedFiles:
     records=st.sampled_from(["data.pkl", "byteorder"]),
 )
 def test_a_changed_record_under_a_right_checksum(small, originals, tmp_path, place, value, records):  # noqa: PLR0917
-    """So that the pickle itself is what is read, and not its checksum."""
+    """The checksum is right, so that the changed pickle itself is read."""
     path = tmp_path / "changed"
     with zipfile.ZipFile(originals["torch"]) as old, zipfile.ZipFile(path, "w") as new:
         for name in old.namelist():
             data = bytearray(old.read(name))
-            # Memo indexes of four bytes would ask the unpickler for as much memory as they say.
+            # The unpickler would allocate as much memory as a memo index of four bytes claims.
             if name.endswith(records) and data[place % len(data)] not in b"qr" and value not in b"r":
                 data[place % len(data)] = value
             new.writestr(name, bytes(data))

@@ -12,7 +12,7 @@ def legacy(save, contents, **options):
     return save(contents, "legacy.safetensors", _use_new_zipfile_serialization=False, **options)
 
 
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol")  # torch's, about protocols that it never wrote itself
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")  # torch warns about protocols that it does not write
 @pytest.mark.parametrize("protocol", [2, 3])
 def test_every_pickle_protocol(small, source, save, assert_holds, protocol):
     assert_holds(small.create("small", legacy(save, source.state_dict(), pickle_protocol=protocol)))
@@ -39,7 +39,7 @@ def test_half_precision_is_cast(small, source, save):
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
 
 
-def test_views_of_one_storage_come_apart(small, source, save, state):
+def test_views_of_one_storage_get_their_own_memory(small, source, save, state):
     state["ln_final.weight"], state["ln_final.bias"] = torch.arange(64.0).reshape(2, 32)
     state["text_projection"] = torch.arange(512.0).reshape(16, 32).T
     model = small.create("small", legacy(save, state))
@@ -55,5 +55,6 @@ def test_cut_anywhere(small, source, save):
     whole = path.read_bytes()
     for keep in (30, 200, 3000, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:keep])
-        with pytest.raises(CheckpointError, match=r"legacy torch file.*Nothing was loaded"):
+        with pytest.raises(CheckpointError, match=r"is damaged: legacy torch file, .*Nothing was loaded") as caught:
             small.create("small", path)
+        assert caught.value.path == path

@@ -1,4 +1,4 @@
-"""Bytes into tensors: memory of their own for each, which outlives whatever becomes of the file."""
+"""Read bytes into tensors. Each tensor has its own memory, which later changes of the file do not affect."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from registry_core import CheckpointError
 from registry_core.checkpoint import read
 from registry_core.checkpoint.file import CheckpointFile
 from registry_core.checkpoint.index import LazyTensor, Stored
+from registry_core.checkpoint.stored import stored_tensor
 
 MAPPINGS, OPEN_FILES = Path("/proc/self/maps"), Path("/proc/self/fd")
 FORMATS = ["torch", "safetensors", "legacy", "training", "script", "npz"]
@@ -33,7 +34,7 @@ WAYS = {
 
 
 def owners(model):
-    """Each distinct tensor of a model: aliases are one."""
+    """Return each distinct tensor of a model; aliases count once."""
     return {id(tensor): tensor for tensor in model.state_dict(keep_vars=True).values()}.values()
 
 
@@ -60,8 +61,8 @@ class TestMemoryOfTheirOwn:
             assert end <= begin
 
     @pytest.mark.parametrize("kind", FORMATS)
-    def test_what_is_read_begins_where_torchs_own_memory_does(self, small, write, kind):
-        """Kernels sum in another order elsewhere, and results would depend on where a file has its tensors."""
+    def test_tensors_have_the_alignment_of_torchs_own_memory(self, small, write, kind):
+        """At other addresses kernels sum in another order, and results would depend on the offsets in the file."""
         for tensor in owners(small.create("small", write(kind))):
             assert tensor.data_ptr() % 64 == 0
 
@@ -79,7 +80,7 @@ class TestMemoryOfTheirOwn:
 
     @pytest.mark.parametrize("way", ["whole", "mapped"])
     @pytest.mark.parametrize("kind", FORMATS)
-    def test_saving_one_writes_that_one(self, small, write, kind, way):
+    def test_saving_one_writes_only_that_one(self, small, write, kind, way):
         model = small.create("small", write(kind), **WAYS[way])
         for parameter in (model.visual.proj, model.logit_scale):
             stream = io.BytesIO()
@@ -126,11 +127,11 @@ class TestMemoryOfTheirOwn:
 
     @pytest.mark.parametrize("shift", [1, 2, 3])
     @pytest.mark.parametrize("mapped", [True, False])
-    def test_elements_at_odd_places_are_aligned(self, tmp_path, shift, mapped):
+    def test_elements_at_odd_offsets_are_aligned(self, tmp_path, shift, mapped):
         values = torch.arange(8, dtype=torch.float32)
         (tmp_path / "x").write_bytes(bytes(shift) + values.numpy().tobytes())
         with CheckpointFile(tmp_path / "x") as file:
-            lazy = file.tensor("float32", (8,), Stored(shift, 32))
+            lazy = stored_tensor(file, "float32", (8,), shift, 32)
             first = LazyTensor("uint8", (shift,), lambda: None, Stored(0, shift, file))
             found = (read.read_mapped if mapped else read.read_private)(file, [lazy, first])[0]
         assert torch.equal(found, values)
@@ -139,14 +140,14 @@ class TestMemoryOfTheirOwn:
 
 class TestBulkReads:
     def test_in_many_chunks_across_holes(self, tmp_path, monkeypatch):
-        """With small chunks and gaps, a file of some kilobytes takes all the paths of a large one."""
+        """With small chunks and gaps, a file of some kilobytes is read through the same code paths as a large one."""
         monkeypatch.setattr(read, "_CHUNK", 1000)
         monkeypatch.setattr(read, "_GAP", 64)
         data = torch.randint(0, 256, (20_000,), dtype=torch.uint8)
         (tmp_path / "x").write_bytes(data.numpy().tobytes())
         spans = [(40, 3000), (3001, 10), (3100, 4096), (9000, 1), (12_000, 7999), (0, 8)]
         with CheckpointFile(tmp_path / "x") as file:
-            lazies = [file.tensor("uint8", (size,), Stored(offset, size)) for offset, size in spans]
+            lazies = [stored_tensor(file, "uint8", (size,), offset, size) for offset, size in spans]
             for found, (offset, size) in zip(read.read_private(file, lazies), spans, strict=True):
                 assert torch.equal(found, data[offset : offset + size])
 
@@ -154,10 +155,10 @@ class TestBulkReads:
     def test_of_nothing_but_empty_tensors(self, tmp_path, reader):
         (tmp_path / "x").write_bytes(b"1234")
         with CheckpointFile(tmp_path / "x") as file:
-            found = reader(file, [file.tensor("float32", (0, 3), Stored(4, 0))])
+            found = reader(file, [stored_tensor(file, "float32", (0, 3), 4, 0)])
         assert found[0].shape == (0, 3)
 
-    @pytest.mark.skipif(not hasattr(os, "preadv"), reason="the other way is the only one here")
+    @pytest.mark.skipif(not hasattr(os, "preadv"), reason="only the other way exists on this system")
     def test_without_preadv(self, small, write, assert_holds, monkeypatch):
         monkeypatch.delattr(os, "preadv")
         assert_holds(small.create("small", write("safetensors")))
@@ -167,10 +168,11 @@ class TestBulkReads:
         path = tmp_path / "x"
         path.write_bytes(bytes(100_000))
         with CheckpointFile(path) as file:
-            lazy = file.tensor("uint8", (100_000,), Stored(0, 100_000))
+            lazy = stored_tensor(file, "uint8", (100_000,), 0, 100_000)
             os.truncate(path, 50_000)
-            with pytest.raises(CheckpointError, match=r"is truncated: its own index needs at least 100,000 bytes"):
+            with pytest.raises(CheckpointError) as caught:
                 read.read_private(file, [lazy]) if bulk else lazy.load()
+        assert (caught.value.path, caught.value.expected, caught.value.found) == (path, 100_000, 50_000)
 
 
 SURVIVOR = """
@@ -179,13 +181,13 @@ from pathlib import Path
 from registry_core import Registry
 registry = Registry()
 registry.add_config(json.loads(sys.argv[1]), "small")
-picture = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+image = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 text = torch.randint(1, 59, (2, 16), generator=torch.Generator().manual_seed(0))
 for case in sys.argv[2:]:
     path, fate, precision = case.split(":")
     print(case, flush=True)
     model = registry.create("small", path, precision=precision)
-    image = picture.to(model.visual.conv1.weight.dtype)
+    image = image.to(model.visual.conv1.weight.dtype)
     with torch.no_grad():
         before = [part.clone() for part in model(image, text)]
         state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -207,8 +209,8 @@ FATES = [
 
 
 class TestTheFileAfterwards:
-    def test_may_go(self, small, write):
-        """In a process of its own, so that a SIGBUS would be a failed test and not the end of all."""
+    def test_may_be_changed_or_deleted(self, small, write):
+        """In a separate process, so that a SIGBUS fails this test instead of ending all tests."""
         cases = [
             f"{write(kind, str(number))}:{fate}:{precision}" for number, (kind, fate, precision) in enumerate(FATES)
         ]
@@ -219,7 +221,7 @@ class TestTheFileAfterwards:
         assert (done.returncode, done.stdout.split(), done.stderr) == (0, [*cases, "alive"], "")
 
     @pytest.mark.parametrize("kind", FORMATS)
-    def test_is_unchanged_when_a_mapped_model_is(self, small, write, kind):
+    def test_is_unchanged_when_a_mapped_model_changes(self, small, write, kind):
         path = write(kind)
         before = path.read_bytes()
         model = small.create("small", path, mmap=True)
@@ -229,7 +231,7 @@ class TestTheFileAfterwards:
         assert path.read_bytes() == before
 
     @pytest.mark.skipif(not MAPPINGS.exists(), reason="no list of mappings on this system")
-    def test_is_mapped_when_asked_and_only_then(self, small, write):
+    def test_is_mapped_only_on_request(self, small, write):
         paths = write("safetensors", "private"), write("safetensors", "mapped")
         models = [small.create("small", path, mmap=mmapped) for path, mmapped in zip(paths, (False, True), strict=True)]
         assert [str(path) in MAPPINGS.read_text() for path in paths] == [False, True]
@@ -265,7 +267,7 @@ assert all(map(torch.equal, before, model.parameters()))
 @pytest.mark.parametrize("way", ["private", "mapped"])
 @pytest.mark.parametrize("kind", ["torch", "safetensors"])
 def test_a_forked_child_does_not_write_its_parents_parameters(small, write, kind, way):
-    """Workers of data loaders are forks; in memory that is shared with them a model would change under its user."""
+    """Workers of data loaders are forks. If they shared memory with the parent, they could change its model."""
     config = json.dumps(small.config("small").raw())
     done = subprocess.run(
         [sys.executable, "-P", "-c", FORK, config, str(write(kind)), way],

@@ -22,7 +22,7 @@ def state(registry):
 
 @pytest.fixture
 def sharded(tmp_path, state):
-    """`tiny` in three files and their index."""
+    """The index of `tiny` in three files."""
     return write(tmp_path, state)
 
 
@@ -86,52 +86,68 @@ class TestErrors:
         sharded.with_name("model-1.safetensors").unlink()
         with pytest.raises(
             CheckpointError,
-            match=r"in 3 files, of which 1 are not beside it: model-1\.safetensors\. Nothing was loaded",
-        ):
+            match=r"is the index of a checkpoint in 3 files\. 1 of them are not in the same folder: "
+            r"model-1\.safetensors\. Nothing was loaded\. Copy or download them into ",
+        ) as caught:
             registry.create("tiny", str(sharded))
+        assert (caught.value.path, caught.value.name) == (sharded, "model-1.safetensors")
 
     def test_a_shard_without_a_tensor_that_the_index_places_there(self, registry, sharded):
         change(sharded, logit_scale="model-1.safetensors", extra="model-1.safetensors")
-        with pytest.raises(CheckpointError, match=r"it places '\w+' in model-1\.safetensors, which does not hold it"):
+        with pytest.raises(
+            CheckpointError,
+            match=r"it assigns the tensor '\w+' to model-1\.safetensors, which does not hold that tensor\.",
+        ) as caught:
             registry.create("tiny", str(sharded))
+        assert caught.value.name in {"logit_scale", "extra"}
 
     def test_a_shard_that_is_cut_off(self, registry, sharded):
         shard = sharded.with_name("model-2.safetensors")
         shard.write_bytes(shard.read_bytes()[:-10])
-        with pytest.raises(CheckpointError, match=r"model-2\.safetensors is truncated"):
+        with pytest.raises(CheckpointError) as caught:
             registry.create("tiny", str(sharded))
+        assert caught.value.path == shard
+        assert caught.value.expected == caught.value.found + 10
 
     @pytest.mark.parametrize("name", ["../w", "/etc/passwd", "C:\\w", "nul", "a\0b", "x" * 300, "", 5, None, ["a"]])
     def test_a_name_that_leads_elsewhere(self, registry, sharded, name):
         change(sharded, logit_scale=name)
-        with pytest.raises(CheckpointError, match=r"(?s)names .* as a file beside it: .*Nothing was read"):
+        with pytest.raises(
+            CheckpointError, match=r"(?s)lists .*, which cannot be the name of a file in its folder: .*Nothing was read"
+        ) as caught:
             registry.create("tiny", str(sharded))
+        assert caught.value.found == name
 
     def test_an_index_of_an_index(self, registry, sharded):
         change(sharded, logit_scale=sharded.name)
-        with pytest.raises(CheckpointError, match="is JSON text, not weights"):
+        with pytest.raises(CheckpointError) as caught:
             registry.create("tiny", str(sharded))
+        assert caught.value.found == "JSON text, not weights"
 
     def test_a_shard_that_would_run_code(self, registry, sharded):
         sharded.with_name("model-0.safetensors").write_bytes(b"\x80\x02cos\nsystem\n.")
-        with pytest.raises(UnsafeCheckpointError, match=r"model-0\.safetensors is a bare pickle"):
+        with pytest.raises(UnsafeCheckpointError) as caught:
             registry.create("tiny", str(sharded))
+        assert caught.value.path == sharded.with_name("model-0.safetensors")
+        assert caught.value.found == "a bare pickle, not written by torch.save"
 
     @pytest.mark.parametrize("text", ["{}", "[]", '{"weight_map": []}', '{"weight_map": 5}', "{", "[" * 100_000])
-    def test_other_json_is_still_no_checkpoint(self, registry, tmp_path, text):
+    def test_other_json_is_not_a_checkpoint(self, registry, tmp_path, text):
         path = tmp_path / "x.index.json"
         path.write_text(text)
-        with pytest.raises(CheckpointError, match="is JSON text, not weights"):
+        with pytest.raises(CheckpointError) as caught:
             registry.create("tiny", str(path))
+        assert caught.value.found == "JSON text, not weights"
         assert shard_names(path) == []
 
     def test_tensors_of_another_model(self, registry, sharded):
-        with pytest.raises(StateDictError, match="does not fit tiny-rn"):
+        with pytest.raises(StateDictError) as caught:
             registry.create("tiny-rn", str(sharded))
+        assert (caught.value.path, caught.value.name) == (sharded, "tiny-rn")
 
 
 def test_only_one_shard_is_read_at_a_time(tmp_path):
-    """Peak memory of loading 60 MB in eight shards with a cast: the result, and not much more than a shard."""
+    """Loading 60 MB in eight shards with a cast needs memory for the result, and for little more than one shard."""
     for number in range(8):
         save_file({f"t{number}": torch.zeros(15 << 17, dtype=torch.float32)}, tmp_path / f"m-{number}.safetensors")
     index = tmp_path / "m.safetensors.index.json"
@@ -140,7 +156,7 @@ def test_only_one_shard_is_read_at_a_time(tmp_path):
         "import re, sys; from pathlib import Path; import torch\n"
         "from registry_core.checkpoint.file import CheckpointFile\n"
         "from registry_core.checkpoint.index import Conversion\n"
-        "from registry_core.checkpoint.load import LoadOptions, load_state\n"
+        "from registry_core.build.load_state import LoadOptions, load_state\n"
         "from registry_core.checkpoint.recognise import read_index\n"
         "model = torch.nn.ParameterDict({f't{n}': torch.nn.Parameter(torch.empty(15 << 17, dtype=torch.float16)) "
         "for n in range(8)})\n"
@@ -154,8 +170,8 @@ def test_only_one_shard_is_read_at_a_time(tmp_path):
     done = subprocess.run([sys.executable, "-P", "-c", code, str(index)], capture_output=True, text=True, check=True)
     assert (
         int(done.stdout) < 30 + 2 * 8 + 12
-    )  # all in half precision, a shard as stored and as cast, and the reader itself
+    )  # the result in half precision, a shard as stored and as cast, and the reader itself
 
 
-def test_the_index_of_a_folder_of_ours(tmp_path, state):
+def test_shard_names_lists_each_file_once(tmp_path, state):
     assert shard_names(write(tmp_path, state)) == [f"model-{number}.safetensors" for number in range(3)]

@@ -62,7 +62,7 @@ class TestTorchScript:
         module = Half(Half(nn.Linear(4, 4))).to(dtype)
         index, found = index_of(archive(module, tmp_path / "x.pt"))
         assert index.format == "TorchScript archive, read as data"
-        # The archive does not tell persistent from non-persistent buffers; plain tensors are no state.
+        # The archive does not distinguish persistent from other buffers. Plain tensors are not part of the state.
         expected = {**dict(module.named_parameters()), **dict(module.named_buffers())}
         assert found.keys() == expected.keys()
         assert not any(name.endswith("mask") for name in found)
@@ -70,7 +70,7 @@ class TestTorchScript:
             assert found[name].dtype == dtype
             assert torch.equal(found[name], tensor)
 
-    def test_state_is_what_torch_itself_calls_so(self, tmp_path):
+    def test_state_is_the_same_as_torchs_own(self, tmp_path):
         path = scripted(Half(), tmp_path / "x.pt")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -107,7 +107,7 @@ class TestTorchScript:
         assert_holds(small.create("small", path))
 
     def test_code_in_the_archive_is_not_run(self, small, write, tmp_path, assert_holds):
-        """The source files of an archive are text to us: garbage behind the lists of members changes nothing."""
+        """The source files of an archive are only searched: garbage after the lists of members changes nothing."""
         original, path = write("script"), tmp_path / "edited.pt"
         with zipfile.ZipFile(original) as old, zipfile.ZipFile(path, "w") as new:
             for name in old.namelist():
@@ -149,7 +149,7 @@ class TestStoragesAndViews:
         assert torch.equal(found["x"].view(torch.uint8), tensor.view(torch.uint8))
 
     def test_compressed_records(self, small, write, tmp_path, assert_holds):
-        """A zip tool that packed the archive again has compressed it."""
+        """A zip tool unpacked the archive and packed it again with compression."""
         original, path = write("torch"), tmp_path / "packed.pt"
         with zipfile.ZipFile(original) as old, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
             for name in old.namelist():
@@ -159,7 +159,7 @@ class TestStoragesAndViews:
 
 
 def edited(original, path, edit):
-    """The archive with its records passed through `edit(name, data)`."""
+    """Write the archive with its records passed through `edit(name, data)`."""
     with zipfile.ZipFile(original) as old, zipfile.ZipFile(path, "w") as new:
         for name in old.namelist():
             new.writestr(name, edit(name.partition("/")[2], old.read(name)))
@@ -173,17 +173,19 @@ class TestDamage:
         for keep in (4, 30, 100, 5000, len(whole) // 2, len(whole) - 1000, len(whole) - 30, len(whole) - 1):
             path.write_bytes(whole[:keep])
             with pytest.raises(
-                CheckpointError, match=r"is truncated: it starts as a zip archive and its directory is not there"
+                CheckpointError,
+                match=r"is truncated: it starts as a zip archive, but the directory at its end is missing \(.*\); the "
+                rf"file has {keep:,} bytes\. Nothing was loaded\. Download or copy the file again\.",
             ) as caught:
                 small.create("small", path)
-            assert f"the file has {keep:,} bytes. Nothing was loaded; fetch it again." in str(caught.value)
+            assert (caught.value.path, caught.value.found) == (path, keep)
 
     def test_a_flipped_byte_in_the_pickle(self, small, write):
         path = write("torch")
         data = bytearray(path.read_bytes())
         data[data.index(b"_rebuild_tensor_v2")] ^= 1
         path.write_bytes(data)
-        with pytest.raises(CheckpointError, match=r"is damaged: .*Bad CRC-32.*fetch or save it again"):
+        with pytest.raises(CheckpointError, match=r"is damaged: .*Bad CRC-32.*Download or save the file again"):
             small.create("small", path)
 
     def test_a_compressed_record_that_does_not_unpack(self, small, write, tmp_path):
@@ -196,29 +198,41 @@ class TestDamage:
         for offset in range(200, 260):
             data[largest.header_offset + offset] ^= 0xFF
         path.write_bytes(data)
-        with pytest.raises(CheckpointError, match=r"is damaged: its record data/\d+ could not be read"):
+        with pytest.raises(CheckpointError, match=r"is damaged: its record data/\d+ could not be read") as e:
+            small.create("small", path)
+        assert e.value.name.startswith("data/")
+
+    def test_a_directory_of_an_unknown_version(self, small, write):
+        path = write("torch")
+        data = bytearray(path.read_bytes())
+        data[data.index(b"PK\x01\x02") + 6] = 255  # the version that a reader needs
+        path.write_bytes(data)
+        with pytest.raises(CheckpointError, match=r"its zip directory could not be read \(NotImplementedError"):
             small.create("small", path)
 
     def test_a_directory_that_points_elsewhere(self, small, write):
         path = write("torch")
         data = bytearray(path.read_bytes())
-        name = data.rindex(b"/data/5")  # in the directory, 46 bytes behind the start of its entry
+        name = data.rindex(b"/data/5")  # in the directory, 46 bytes after the start of its entry
         entry = data.rindex(b"PK\x01\x02", 0, name)
         offset = struct.unpack_from("<I", data, entry + 42)[0]
         struct.pack_into("<I", data, entry + 42, offset + 64)
         path.write_bytes(data)
-        with pytest.raises(CheckpointError, match=r"is damaged: its record data/5\d* is not where the zip's directory"):
+        with pytest.raises(CheckpointError, match=r"its record data/5\d* is not where the zip's directory says") as e:
             small.create("small", path)
+        assert e.value.name.startswith("data/5")
 
     def test_big_endian(self, small, write, tmp_path):
         path = edited(write("torch"), tmp_path / "x", lambda name, data: b"big" if name == "byteorder" else data)
-        with pytest.raises(CheckpointError, match="was written on a big-endian machine, which is not supported"):
+        with pytest.raises(CheckpointError, match="was written on a big-endian machine, which is not supported") as e:
             small.create("small", path)
+        assert e.value.found == b"big"
 
     def test_a_storage_that_is_too_short(self, small, write, tmp_path):
         path = edited(write("torch"), tmp_path / "x", lambda name, data: data[:-4] if name == "data/3" else data)
-        with pytest.raises(CheckpointError, match=r"a tensor of shape \(.*\) does not fit its storage 3"):
+        with pytest.raises(CheckpointError, match=r"a tensor of shape \(.*\) does not fit its storage 3") as e:
             small.create("small", path)
+        assert e.value.name == "3"
 
     @pytest.mark.parametrize(
         ("size", "stride"),
@@ -233,15 +247,16 @@ class TestDamage:
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("a/data.pkl", b"\x80\x02}X\x0b\x00\x00\x00logit_scale" + tensor + b"s.")
             archive.writestr("a/data/0", bytes(16))
-        with pytest.raises(CheckpointError, match="is damaged"):
+        with pytest.raises(CheckpointError) as caught:
             small.create("small", path)
+        assert caught.value.path == path
 
     @pytest.mark.parametrize(
         "data",
         [b"", b".", b"\x80\x02", b"\x80\x02}", b"\x80\x02]q\x00h\x05.", b"\x80\x09.", b"\x80\x02" + b"]" * 5000 + b"."],
         ids=["empty", "nothing", "no stop", "not stopped", "bad memo", "future", "deep"],
     )
-    def test_a_pickle_that_is_none(self, small, tmp_path, data):
+    def test_a_record_that_is_not_a_pickle(self, small, tmp_path, data):
         path = tmp_path / "x.pt"
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("a/data.pkl", data)
@@ -265,7 +280,7 @@ class TestDamage:
 
 
 def test_listing_a_checkpoint_needs_no_torch(write):
-    """The index of a zip or safetensors file is free of torch, so that explaining a file stays cheap."""
+    """The index of a zip or safetensors file is read without torch, so that explaining a file stays cheap."""
     program = (
         "import sys; sys.modules['torch'] = None\n"
         "from pathlib import Path\n"

@@ -1,4 +1,4 @@
-"""Programs that others wrote, run on the layer and on open_clip itself."""
+"""Fixtures to run other people's programs on the compatibility layer and on open_clip itself."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ COCA = {
 }  # fmt: skip
 CONFIGS = {"little-vit": VIT, "little-resnet": RESNET, "little-sigmoid": SIGLIP, "little-coca": COCA}
 
-# open_clip forgets a config with the process that added it, so its runs need a program around the program.
+# A config that is added to open_clip exists in that process only. This program adds the configs and runs another one.
 THEIRS = """
 import sys, runpy, open_clip
 from pathlib import Path
@@ -68,14 +68,14 @@ def configs(tmp_path_factory):
 
 @pytest.fixture
 def known(configs, monkeypatch):
-    """The layer works on the one registry of the process; what a test adds to it goes with the test."""
+    """Add the configs to the global registry, which the layer uses. Other changes to it are undone after the test."""
     monkeypatch.setenv("REGISTRY_CORE_CONFIG_PATH", str(configs))
-    monkeypatch.setattr(registry_core.registry.services.lookup, "added", {})
+    monkeypatch.setattr(registry_core.registry.services.catalog, "added", {})
 
 
 @pytest.fixture(scope="module")
 def theirs(configs):
-    """open_clip itself, with the configs until the module ends."""
+    """open_clip itself, with the configs added until the end of the module."""
     open_clip = pytest.importorskip("open_clip")
     lists = open_clip.factory._MODEL_CONFIG_PATHS, open_clip.factory._MODEL_CONFIGS
     before = [copy(known) for known in lists]
@@ -100,9 +100,9 @@ def weights(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def pictures(tmp_path_factory):
-    """A folder with pictures of three classes, `<class>/<number>.png`, and captions.csv."""
-    folder = tmp_path_factory.mktemp("pictures")
+def images(tmp_path_factory):
+    """A folder with images of three classes, `<class>/<number>.png`, and captions.csv."""
+    folder = tmp_path_factory.mktemp("images")
     random = np.random.default_rng(0)
     rows = []
     for number, name in enumerate(("cat", "dog", "tree")):
@@ -112,7 +112,7 @@ def pictures(tmp_path_factory):
             noise = random.integers(0, 80, (40, 48, 3), dtype=np.uint8)
             noise[..., number] += 120
             Image.fromarray(noise).save(path)
-            rows.append((str(path), f"picture {index} of a {name}"))
+            rows.append((str(path), f"image {index} of a {name}"))
     with (folder / "captions.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("filepath", "title"), *rows])
     return folder
@@ -120,17 +120,19 @@ def pictures(tmp_path_factory):
 
 @pytest.fixture
 def run(configs, tmp_path):
-    """Runs `python -m MODULE ARGUMENTS...` in a folder of its own, on the layer or (`layer=False`) on open_clip."""
+    """Runs `python -m MODULE ARGUMENTS...` in a separate folder, on the layer or (`layer=False`) on open_clip."""
 
     def do(module, *arguments, layer=True, folder=""):
         if layer:
             command = [sys.executable, "-P", "-m", "registry_core", "run", "--config", str(configs), "-m", module]
         else:
             command = [sys.executable, "-P", "-c", THEIRS, str(configs), module]
-        place = tmp_path / folder
-        place.mkdir(exist_ok=True)
-        done = subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True, check=False, cwd=place)
+        working_folder = tmp_path / folder
+        working_folder.mkdir(exist_ok=True)
+        done = subprocess.run(
+            [*command, *map(str, arguments)], capture_output=True, text=True, check=False, cwd=working_folder
+        )
         assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
-        return place
+        return working_folder
 
     return do

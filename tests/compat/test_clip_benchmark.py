@@ -1,4 +1,4 @@
-"""CLIP_benchmark (https://github.com/LAION-AI/CLIP_benchmark), unchanged: a model by path, on a webdataset."""
+"""CLIP_benchmark (https://github.com/LAION-AI/CLIP_benchmark), unchanged: a model from a path, on a webdataset."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def _needs_it():
 
 
 @pytest.fixture(scope="module")
-def webdataset(pictures, tmp_path_factory):
-    """The pictures as CLIP_benchmark's form of a webdataset."""
+def webdataset(images, tmp_path_factory):
+    """The images in the webdataset format of CLIP_benchmark."""
     folder = tmp_path_factory.mktemp("webdataset")
     (folder / "test").mkdir()
     with tarfile.open(folder / "test" / "0.tar", "w") as tar:
         for number, name in enumerate(CLASSES):
-            for path in sorted((pictures / name).glob("*.png")):
+            for path in sorted((images / name).glob("*.png")):
                 label = str(number).encode()
                 tar.add(path, f"{name}{path.stem}.png")
                 entry = tarfile.TarInfo(f"{name}{path.stem}.cls")
@@ -39,7 +39,7 @@ def webdataset(pictures, tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", ["little-vit", "little-coca"])
-def test_gives_the_figures_that_it_gives_on_open_clip(run, weights, webdataset, name):
+def test_gives_the_same_results_as_on_open_clip(run, weights, webdataset, name):
     arguments = (
         "eval", "--model", name, "--pretrained", weights / f"{name}.pt", "--dataset", "wds/toy",
         "--dataset_root", webdataset, "--task", "zeroshot_classification", "--output", "out.json", "--num_workers", 0,

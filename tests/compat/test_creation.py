@@ -1,9 +1,10 @@
-"""The layer's functions on models, beside open_clip's own on the same files."""
+"""The functions of the compatibility layer, compared with open_clip's own on the same files."""
 
 from __future__ import annotations
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -25,7 +26,7 @@ from registry_core.compat import open_clip as layer
 pytestmark = [pytest.mark.parity, pytest.mark.usefixtures("known")]
 
 
-def pictures_and_texts(name="little-vit"):
+def images_and_texts(name="little-vit"):
     generator = torch.Generator().manual_seed(1)
     texts = layer.get_tokenizer(name)(["a cat", "two dogs on a beach"])
     return torch.randn(2, 3, 32, 32, generator=generator), texts
@@ -36,15 +37,15 @@ NAMES = ["little-vit", "little-resnet", "little-sigmoid", "little-coca"]
 
 class TestModels:
     @pytest.mark.parametrize("name", NAMES)
-    def test_give_the_same_outputs_in_the_same_form(self, theirs, weights, name):
-        pictures, texts = pictures_and_texts(name)
+    def test_have_the_same_outputs_in_the_same_form(self, theirs, weights, name):
+        images, texts = images_and_texts(name)
         made = [
             library.create_model(name, pretrained=str(weights / f"{name}.pt"), output_dict=output_dict)
             for output_dict in (False, True)
             for library in (layer, theirs)
         ]
         with torch.no_grad():
-            tuple_ours, tuple_theirs, dict_ours, dict_theirs = [model.eval()(pictures, texts) for model in made]
+            tuple_ours, tuple_theirs, dict_ours, dict_theirs = [model.eval()(images, texts) for model in made]
         assert type(tuple_ours) is type(tuple_theirs)
         assert isinstance(dict_ours, dict)
         assert dict_ours.keys() == dict_theirs.keys()
@@ -65,7 +66,7 @@ class TestModels:
         assert {**found, "size": None} == {**expected, "size": None}
         assert ours.visual.image_mean == there.visual.image_mean
 
-    def test_forced_values_hold(self, weights):
+    def test_forced_values_are_used(self, weights):
         model = layer.create_model(
             "little-vit",
             str(weights / "little-vit.pt"),
@@ -88,7 +89,7 @@ class TestModels:
             model.state_dict().keys() == theirs.create_model("little-vit", force_custom_text=True).state_dict().keys()
         )
 
-    def test_config_keys_as_the_training_program_gives_them(self):
+    def test_config_keys_of_the_training_program(self):
         import numpy as np
 
         model = layer.create_model(
@@ -118,7 +119,7 @@ class TestModels:
             k: v.dtype for k, v in there.state_dict().items()
         }
 
-    def test_a_hub_name_or_folder_brings_its_own(self, weights, tmp_path):
+    def test_a_folder_has_its_own_weights_and_transform(self, weights, tmp_path):
         made = layer.create_model("little-vit", str(weights / "little-vit.pt"))
         registry_core.registry.save(made, tmp_path / "saved")
         model, transform = layer.create_model_from_pretrained(f"local-dir:{tmp_path / 'saved'}")
@@ -127,58 +128,69 @@ class TestModels:
         assert layer.get_model_config(f"local-dir:{tmp_path / 'saved'}")["embed_dim"] == 32
 
 
-class TestWhatIsRefused:
-    def test_random_weights_are_said(self):
-        with pytest.warns(RandomWeightsWarning, match="little-vit was created with random weights"):
+class TestErrors:
+    def test_random_weights_cause_a_warning(self):
+        with pytest.warns(RandomWeightsWarning):
             layer.create_model("little-vit", pretrained="")
 
     def test_required_weights(self):
-        with pytest.raises(UnknownWeightsError, match=r"little-vit must have weights here, and pretrained=None names"):
+        with pytest.raises(
+            UnknownWeightsError, match=r"little-vit must have weights here, and pretrained=None"
+        ) as caught:
             layer.create_model_from_pretrained("little-vit")
+        assert (caught.value.name, caught.value.argument) == ("little-vit", "pretrained")
 
     def test_weights_by_a_path_object_on_no_device_in_particular(self, theirs, weights):
         path = weights / "little-vit.pt"
         ours, there = (lib.create_model("little-vit", path, device=None) for lib in (layer, theirs))
         assert torch.equal(ours.visual.proj, there.visual.proj)
-        with pytest.raises(OverrideError, match="pretrained=5 names no weights"):
+        with pytest.raises(OverrideError) as caught:
             layer.create_model("little-vit", 5)
+        assert (caught.value.argument, caught.value.found) == ("pretrained", 5)
 
     def test_an_unknown_tag(self):
-        with pytest.raises(UnknownWeightsError, match=r"has no weights 'opnai'.*Did you mean openai"):
+        with pytest.raises(UnknownWeightsError) as caught:
             layer.create_model("ViT-B-32", "opnai")
+        assert "openai" in caught.value.suggestions
 
     def test_an_unknown_model(self):
-        with pytest.raises(UnknownModelError, match=r"no model 'ViT-B-33'.*Did you mean"):
+        with pytest.raises(UnknownModelError) as caught:
             layer.create_model("ViT-B-33")
+        assert caught.value.name == "ViT-B-33"
+        assert caught.value.suggestions
 
     def test_a_tokenizer_of_an_unknown_model(self):
-        with pytest.raises(UnknownModelError, match="no model 'ViT-B-33'"):
+        with pytest.raises(UnknownModelError) as caught:
             layer.get_tokenizer("ViT-B-33")
+        assert caught.value.name == "ViT-B-33"
 
     def test_weights_of_timm(self):
         with pytest.raises(OverrideError, match=r"pretrained_image=True asks for timm's own .* pretrained_image_path"):
             layer.create_model("convnext_base", pretrained_image=True)
 
-    def test_a_tower_file_that_is_not_there(self):
-        with pytest.raises(UnknownWeightsError, match="no file is at that path"):
+    def test_a_tower_file_that_does_not_exist(self):
+        with pytest.raises(UnknownWeightsError) as caught:
             layer.create_model("little-vit", load_weights=False, pretrained_image_path="nowhere.pt")
+        assert caught.value.argument == "image_weights"
 
-    def test_jit_is_said_to_have_no_effect(self):
+    def test_jit_causes_a_warning(self):
         with pytest.warns(UserWarning, match=r"jit=True has no effect.*torch\.compile"):
             layer.create_model("little-vit", load_weights=False, jit=True)
 
     def test_a_config_with_a_taken_name(self, tmp_path, configs):
         shutil.copy(configs / "little-vit.json", tmp_path / "RN50.json")
-        with pytest.raises(TakenNameError, match="already a model 'RN50'"):
+        with pytest.raises(TakenNameError) as caught:
             layer.add_model_config(tmp_path / "RN50.json")
+        assert caught.value.name == "RN50"
 
-    def test_a_config_without_a_text_side(self, tmp_path):
+    def test_a_config_without_a_text_tower(self, tmp_path):
         (tmp_path / "half.json").write_text(json.dumps({"embed_dim": 8, "vision_cfg": {}}))
-        with pytest.raises(ConfigError, match="text_cfg"):
+        with pytest.raises(ConfigError) as caught:
             layer.add_model_config(tmp_path / "half.json")
+        assert "text_cfg" in caught.value.problems
 
     def test_another_vocabulary(self):
-        with pytest.raises(OverrideError, match=r"bpe_path='mine\.gz': this tokenizer has CLIP's merges"):
+        with pytest.raises(OverrideError, match=r"bpe_path='mine\.gz': this tokenizer supports CLIP's merges only"):
             layer.SimpleTokenizer("mine.gz")
 
     def test_another_dtype(self, weights):
@@ -186,22 +198,28 @@ class TestWhatIsRefused:
         with pytest.raises(OverrideError, match=r"dtype=torch\.float64: expected torch\.float16 or torch\.bfloat16"):
             layer.convert_weights_to_lp(model, torch.float64)
 
+    def test_horovod(self):
+        arguments = SimpleNamespace(model="little-vit", horovod=True)
+        with pytest.raises(OverrideError, match=r"The losses do not support horovod\. No loss was made.*torchrun"):
+            layer.create_loss(arguments)
+
     def test_a_path_to_openais_loader(self, weights):
-        with pytest.raises(OverrideError, match=r"a file does not say which model it is for.*create_model\("):
+        with pytest.raises(OverrideError, match=r"a file does not state which model it is for.*create_model\("):
             layer.load_openai_model(str(weights / "little-vit.pt"))
 
     def test_a_card_or_pickles_for_the_hub(self, weights):
         model = layer.create_model("little-vit", str(weights / "little-vit.pt"))
         for options in ({"model_card": {"license": "mit"}}, {"safe_serialization": False}):
-            with pytest.raises(OverrideError, match=r"writes safetensors and a model card of what the registry knows"):
+            with pytest.raises(OverrideError, match=r"model_card= and safe_serialization=False are not supp") as caught:
                 layer.push_to_hf_hub(model, None, None, "org/repo", **options)
+            assert caught.value.argument == next(iter(options))
 
 
 class TestTransforms:
-    def test_equal_open_clips(self, theirs, weights, pictures):
+    def test_equal_open_clips(self, theirs, weights, images):
         path = str(weights / "little-vit.pt")
         ours, there = (lib.create_model_and_transforms("little-vit", path) for lib in (layer, theirs))
-        image = Image.open(pictures / "cat" / "0.png")
+        image = Image.open(images / "cat" / "0.png")
         torch.testing.assert_close(ours[2](image), there[2](image), atol=1e-6, rtol=0)
         outcomes = []
         for transform in (ours[1], there[1]):
@@ -209,16 +227,16 @@ class TestTransforms:
             outcomes.append(transform(image))
         torch.testing.assert_close(*outcomes, atol=1e-6, rtol=0)
 
-    def test_are_lists_of_steps_that_can_be_changed(self, weights, pictures):
+    def test_are_lists_of_steps_that_can_be_changed(self, weights, images):
         _, transform = layer.create_model_from_pretrained("little-vit", str(weights / "little-vit.pt"))
-        image = Image.open(pictures / "cat" / "0.png")
+        image = Image.open(images / "cat" / "0.png")
         normalised = transform(image)
         normalize = transform.transforms.pop()
         plain = transform(image)
         assert 0 <= plain.min() <= plain.max() <= 1
         torch.testing.assert_close(normalize(plain), normalised)
 
-    def test_preprocessing_of_the_caller(self, weights):
+    def test_preprocessing_from_the_caller(self, weights):
         model, train, _ = layer.create_model_and_transforms(
             "little-vit",
             str(weights / "little-vit.pt"),
@@ -232,17 +250,17 @@ class TestTransforms:
 
     @pytest.mark.parametrize("resize_mode", ["shortest", "longest", "squash"])
     @pytest.mark.parametrize("size", [32, (24, 40)])
-    def test_image_transform(self, theirs, pictures, resize_mode, size):
-        image = Image.open(pictures / "dog" / "1.png")
+    def test_image_transform(self, theirs, images, resize_mode, size):
+        image = Image.open(images / "dog" / "1.png")
         options = {"mean": (0.4, 0.5, 0.6), "std": (0.2, 0.2, 0.2), "resize_mode": resize_mode, "fill_color": 9}
         ours, there = (lib.image_transform(size, False, **options) for lib in (layer, theirs))
         torch.testing.assert_close(ours(image), there(image), atol=1e-6, rtol=0)
 
-    def test_v2_takes_the_dataclass(self, theirs, pictures):
+    def test_v2_takes_the_dataclass(self, theirs, images):
         from registry_core.compat.open_clip.transform import PreprocessCfg, image_transform_v2, merge_preprocess_kwargs
 
         assert PreprocessCfg().input_size == theirs.transform.PreprocessCfg().input_size == (3, 224, 224)
-        image = Image.open(pictures / "dog" / "1.png")
+        image = Image.open(images / "dog" / "1.png")
         ours = image_transform_v2(PreprocessCfg(size=32, interpolation="bilinear"), is_train=False)
         there = theirs.transform.image_transform_v2(
             theirs.transform.PreprocessCfg(size=32, interpolation="bilinear"), is_train=False
@@ -253,8 +271,8 @@ class TestTransforms:
             given[0], **given[1]
         )
 
-    def test_one_number_is_for_every_channel(self, theirs, weights, pictures):
-        image = Image.open(pictures / "dog" / "1.png")
+    def test_one_number_is_for_every_channel(self, theirs, weights, images):
+        image = Image.open(images / "dog" / "1.png")
         ours, there = (lib.image_transform(32, False, mean=0.5, std=0.25)(image) for lib in (layer, theirs))
         assert torch.equal(ours, there)
         path = str(weights / "little-vit.pt")
@@ -264,14 +282,14 @@ class TestTransforms:
         )
         assert torch.equal(ours, there)
 
-    def test_a_wrong_word_is_a_typed_error(self):
-        with pytest.raises(OverrideError, match="resize_mode"):
+    def test_wrong_arguments_are_refused(self):
+        with pytest.raises(OverrideError) as caught:
             layer.image_transform(224, is_train=False, resize_mode="stretch")
-        with pytest.raises(
-            OverrideError, match=r"augmentation=\['scale'\]: expected an AugmentationConfig or a mapping"
-        ):
+        assert list(caught.value.problems) == ["resize_mode"]
+        with pytest.raises(OverrideError) as caught:
             layer.image_transform(224, is_train=True, aug_cfg=["scale"])
-        with pytest.raises(OverrideError, match="mode='L': every model here takes 'RGB'"):
+        assert (caught.value.argument, caught.value.found) == ("augmentation", ["scale"])
+        with pytest.raises(OverrideError, match="mode='L': all models take 'RGB' images"):
             layer.PreprocessCfg(mode="L")
 
 
@@ -299,7 +317,7 @@ class TestTables:
             assert ours.get("hf_hub", "").strip("/").split("/")[:2] == there.get("hf_hub", "").strip("/").split("/")[:2]
             assert layer.get_pretrained_url(model, tag) == theirs.get_pretrained_url(model, tag)
 
-    def test_tags_may_be_spelt_as_in_papers(self, theirs):
+    def test_tags_may_have_the_spelling_of_papers(self, theirs):
         for library in (layer, theirs):
             assert library.is_pretrained_cfg("ViT-B-32", "LAION2B-s34B-b79K")
             assert not library.is_pretrained_cfg("ViT-B-32", "nothing")
@@ -314,13 +332,14 @@ class TestTables:
     def test_a_folder_of_configs(self, tmp_path, configs):
         for name in ("one", "two"):
             shutil.copy(configs / "little-vit.json", tmp_path / f"{name}.json")
-        (tmp_path / "package.json").write_text('{"name": "of something else"}')
+        (tmp_path / "package.json").write_text('{"name": "not a config"}')
         layer.add_model_config(tmp_path)
         layer.add_model_config(str(tmp_path))  # a notebook's cell, run twice
         assert {"one", "two", "daclip_one"} <= set(layer.list_models())
         assert "package" not in layer.list_models()
-        with pytest.raises(ConfigError, match=r"add_model_config names .*nowhere\.json, which does not exist"):
+        with pytest.raises(ConfigError) as caught:
             layer.add_model_config("nowhere.json")
+        assert (caught.value.argument, caught.value.path.name) == ("add_model_config", "nowhere.json")
 
 
 class TestTokenizers:
@@ -386,8 +405,9 @@ class TestTokenizers:
         of_a_name = layer.get_tokenizer("ViT-B-16-SigLIP", hf_tokenizer_name=str(tmp_path))
         assert isinstance(of_a_name, HFTokenizer)
         assert of_a_name.encode("cat") == [3]
-        with pytest.raises(ConfigError, match="marks no languages"):
+        with pytest.raises(ConfigError) as caught:
             of_a_name.set_language("fra_Latn")
+        assert (caught.value.argument, caught.value.found) == ("language", "fra_Latn")
 
     def test_of_transformers_can_be_set_to_a_language(self, tmp_path):
         from transformers import NllbTokenizer
@@ -416,20 +436,20 @@ class TestTheRest:
             assert (found.missing_keys, found.unexpected_keys) == ([], [])
             state = torch.load(weights / "little-vit.pt", weights_only=True)
             assert torch.equal(model.text_projection, state["text_projection"])
-            state["stranger"] = state.pop("ln_final.bias")
+            state["extra"] = state.pop("ln_final.bias")
             torch.save(state, tmp_path / "odd.pt")
             found = library.load_checkpoint(model, str(tmp_path / "odd.pt"), strict=False)
-            assert (found.missing_keys, found.unexpected_keys) == (["ln_final.bias"], ["stranger"])
-            with pytest.raises((StateDictError, RuntimeError), match="stranger"):
+            assert (found.missing_keys, found.unexpected_keys) == (["ln_final.bias"], ["extra"])
+            with pytest.raises((StateDictError, RuntimeError), match="extra"):
                 library.load_checkpoint(model, str(tmp_path / "odd.pt"))
 
     @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
     def test_trace_model(self, weights):
         model = layer.create_model("little-vit", str(weights / "little-vit.pt"))
         traced = layer.trace_model(model, batch_size=2)
-        pictures, texts = pictures_and_texts()
+        images, texts = images_and_texts()
         with torch.no_grad():
-            torch.testing.assert_close(traced.encode_image(pictures), model.encode_image(pictures))
+            torch.testing.assert_close(traced.encode_image(images), model.encode_image(images))
             torch.testing.assert_close(traced.encode_text(texts), model.encode_text(texts))
         assert traced.visual.image_size == (32, 32)
 
@@ -446,17 +466,18 @@ class TestTheRest:
         with pytest.raises(UnknownWeightsError, match=r"hf_hub='mine': expected 'org/repo/file' or 'org/repo/'"):
             layer.download_pretrained({"hf_hub": "mine"}, cache_dir=str(tmp_path))
 
-    def test_the_config_of_no_model(self, theirs, tmp_path):
+    def test_the_config_of_an_unknown_model(self, theirs, tmp_path):
         for name in ("nothing-of-the-kind", ""):
             assert layer.get_model_config(name) is theirs.get_model_config(name) is None
-        with pytest.raises(UnknownModelError, match="there is no folder"):
+        with pytest.raises(UnknownModelError) as caught:
             layer.get_model_config(f"local-dir:{tmp_path / 'gone'}")
+        assert caught.value.name == f"local-dir:{tmp_path / 'gone'}"
 
-    def test_noting_half_a_preprocessing(self, weights):
+    def test_storing_incomplete_preprocessing(self, weights):
         model = layer.create_model("little-vit", str(weights / "little-vit.pt"))
         with pytest.raises(OverrideError, match=r"preprocess_cfg lacks mean and std\. The model was not changed"):
             layer.set_model_preprocess_cfg(model, {})
 
     def test_a_model_that_no_registry_made(self, weights):
-        with pytest.raises(RegistryError, match="has no load report"):
+        with pytest.raises(RegistryError):
             layer.load_checkpoint(torch.nn.Linear(2, 2), str(weights / "little-vit.pt"))

@@ -1,7 +1,7 @@
-"""The calls of DA-CLIP's README and of its evaluation program, on the figures of the original.
+"""The calls of DA-CLIP's README and of its evaluation program, compared with the results of the original.
 
 https://github.com/Algolzw/daclip-uir: README.md ("DA-CLIP Usage"), da-clip/src/evaluate.py and the test program of its
-image restoration. Their tokens do not fit the tiny model's vocabulary, so texts come as the ids that were recorded.
+image restoration. Their tokens do not fit the tiny model's vocabulary, so the tests use recorded ids for texts.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ print(f"Task: {degradations[index]} - {probabilities[0][index]}")
 
 @pytest.fixture
 def folder(tmp_path, golden, golden_meta):
-    """Where the program runs: the base's config, and the picture that was recorded."""
+    """A folder to run the program in, with the config of the base model and the recorded image."""
     config = {key: value for key, value in golden_meta["config"].items() if key != "custom_text"}
     (tmp_path / "tiny.json").write_text(json.dumps(config))
     pixels = load_file(golden / "daclip_tiny_io.safetensors")["in.raw_image"].numpy()
@@ -59,7 +59,7 @@ def folder(tmp_path, golden, golden_meta):
 
 
 @pytest.mark.parametrize("checkpoint", ["daclip_tiny_full.pt", "daclip_tiny_full_train.pt"])
-def test_the_readme_s_program_gives_the_recorded_figures(folder, golden, checkpoint):
+def test_the_program_of_the_readme_gives_the_recorded_results(folder, golden, checkpoint):
     (folder / "program.py").write_text(README)
     figures = golden / "daclip_tiny_io.safetensors"
     done = subprocess.run(
@@ -82,8 +82,8 @@ def test_the_readme_s_program_gives_the_recorded_figures(folder, golden, checkpo
     assert found["own"].shape == (1, 48)
 
 
-def test_the_base_route_by_a_path(folder, golden, monkeypatch):
-    """The original takes base weights by a tag alone; here the file decides (its issue 30)."""
+def test_base_weights_from_a_path(folder, golden, monkeypatch):
+    """The original accepts base weights only as a tag. Here they may be a file (issue 30 of the original)."""
     from registry_core.compat import open_clip
 
     monkeypatch.setenv("REGISTRY_CORE_CONFIG_PATH", str(folder / "tiny.json"))
@@ -95,8 +95,8 @@ def test_the_base_route_by_a_path(folder, golden, monkeypatch):
     torch.testing.assert_close(degradation, recorded["base.encode_image_degra"], atol=1e-5, rtol=1e-5)
 
 
-def test_a_step_of_its_training_moves_the_controller_alone(folder, golden, monkeypatch):
-    """The lines of its training loop: outputs as keywords of the loss, captions and degradations side by side."""
+def test_a_training_step_changes_the_controller_alone(folder, golden, monkeypatch):
+    """The lines of its training loop: the loss takes the outputs as keywords. Texts are captions and degradations."""
     from argparse import Namespace
 
     from registry_core.compat import open_clip

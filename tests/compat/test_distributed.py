@@ -24,10 +24,10 @@ both = DistributedDataParallel(model)
 loss = open_clip.ClipLoss(local_loss=True, gather_with_grad=True, cache_labels=True, rank=rank, world_size=size)
 optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
 tokenizer = open_clip.get_tokenizer("little-vit")
-pictures = torch.load(sys.argv[1] + ".pictures")
+images = torch.load(sys.argv[1] + ".images")
 for step in range(3):
     mine = range(rank * 2, rank * 2 + 2)
-    value = loss(*both(pictures[step, list(mine)], tokenizer([f"picture {step} {row}" for row in mine])))
+    value = loss(*both(images[step, list(mine)], tokenizer([f"image {step} {row}" for row in mine])))
     optimizer.zero_grad()
     value.backward()
     optimizer.step()
@@ -37,34 +37,34 @@ torch.distributed.destroy_process_group()
 """
 
 
-def trained_by_open_clip(open_clip, path, pictures):
+def trained_by_open_clip(open_clip, path, images):
     """The same three steps in one process, with the batches joined."""
     model = open_clip.create_model("little-vit", pretrained=str(path))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
-    for step, batch in enumerate(pictures):
-        texts = open_clip.tokenize([f"picture {step} {row}" for row in range(4)])
+    for step, batch in enumerate(images):
+        texts = open_clip.tokenize([f"image {step} {row}" for row in range(4)])
         optimizer.zero_grad()
         open_clip.ClipLoss()(*model(batch, texts)).backward()
         optimizer.step()
     return model.state_dict()
 
 
-def test_leads_to_open_clips_weights(theirs, configs, weights, tmp_path):
+def test_gives_the_same_weights_as_open_clip(theirs, configs, weights, tmp_path):
     torch.manual_seed(5)
-    pictures, path = torch.randn(3, 4, 3, 32, 32), tmp_path / "little-vit.pt"
+    images, path = torch.randn(3, 4, 3, 32, 32), tmp_path / "little-vit.pt"
     path.write_bytes((weights / "little-vit.pt").read_bytes())
-    torch.save(pictures, f"{path}.pictures")
+    torch.save(images, f"{path}.images")
     (tmp_path / "train.py").write_text(TRAIN)
     command = [
         sys.executable, "-P", "-m", "registry_core", "run", "-m", "torch.distributed.run", "--standalone",
         "--nproc-per-node", "2", str(tmp_path / "train.py"), str(path), str(tmp_path / "out.pt"),
     ]  # fmt: skip
-    surroundings = {**os.environ, "REGISTRY_CORE_CONFIG_PATH": str(configs), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=surroundings)
+    environment = {**os.environ, "REGISTRY_CORE_CONFIG_PATH": str(configs), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr[-4000:]
     module, ours = torch.load(tmp_path / "out.pt")
     assert module.startswith("registry_plugins.")
-    expected = trained_by_open_clip(theirs, path, pictures)
+    expected = trained_by_open_clip(theirs, path, images)
     before = torch.load(path)
     assert not torch.allclose(ours["visual.proj"], before["visual.proj"], atol=1e-4)
     for name, value in expected.items():

@@ -1,4 +1,4 @@
-"""Pieces of programs that work with the inside of models and transforms, run on both libraries."""
+"""Pieces of programs that use the inner parts of models and transforms, run on both libraries."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torchvision.datasets import ImageFolder
 
 from registry_core import InputError
 from registry_core.compat import open_clip as layer
-from registry_core.config import HFTextConfig
+from registry_core.config.model import HFTextConfig
 from registry_core.towers.hf_text import HFTextTower
 
 pytestmark = [pytest.mark.parity, pytest.mark.usefixtures("known")]
@@ -24,12 +24,12 @@ TEXTS = ["a cat", "two dogs on a beach", "x " * 100]
 
 
 @pytest.fixture
-def images():
+def image_batch():
     return torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(3))
 
 
 def prompt_learning(library, model, _):
-    """A learnt context in the place of words, as CoOp has it (Zhou et al. 2022, https://arxiv.org/abs/2109.01134)."""
+    """A learnt context instead of words, as in CoOp (Zhou et al. 2022, https://arxiv.org/abs/2109.01134)."""
     ids = library.tokenize(TEXTS[:2])
     words = model.token_embedding(ids).type(model.transformer.get_cast_dtype())
     x = torch.cat([words[:, :1], torch.full((2, 4, 64), 0.01), words[:, 1:-4]], dim=1) + model.positional_embedding
@@ -38,7 +38,7 @@ def prompt_learning(library, model, _):
 
 
 def penultimate_layer(library, model, _):
-    """Text tokens before the last block, as generators of pictures are conditioned on them."""
+    """Text tokens before the last block, which image generators are conditioned on."""
     del model.visual
     x = model.token_embedding(library.tokenize(TEXTS)) + model.positional_embedding
     x = x if model.transformer.batch_first else x.permute(1, 0, 2)
@@ -48,7 +48,7 @@ def penultimate_layer(library, model, _):
 
 
 def values_of_attention(_, model, images):
-    """What the last block's values hold at each place (Zhou et al. 2022, https://arxiv.org/abs/2112.01071)."""
+    """The values of the last block at each position (Zhou et al. 2022, https://arxiv.org/abs/2112.01071)."""
     block, seen = model.visual.transformer.resblocks[-1], []
     block.ln_1.register_forward_hook(lambda _block, _inputs, output: seen.append(output))
     model.encode_image(images)
@@ -115,9 +115,9 @@ def pooled_at_a_word(library, model, images):
         fewer_blocks, other_pooling, pooled_at_a_word, other_heads,
     ],
 )  # fmt: skip
-def test_the_inside_of_a_clip(theirs, weights, images, program):
+def test_the_inside_of_a_clip(theirs, weights, image_batch, program):
     path = str(weights / "little-vit.pt")
-    ours, there = (program(lib, lib.create_model("little-vit", path).eval(), images) for lib in (layer, theirs))
+    ours, there = (program(lib, lib.create_model("little-vit", path).eval(), image_batch) for lib in (layer, theirs))
     torch.testing.assert_close(ours, there, atol=3e-5, rtol=1e-4)
 
 
@@ -134,15 +134,15 @@ def test_the_mask_of_a_text_tower(theirs, weights, name):
     torch.testing.assert_close(*found, atol=3e-5, rtol=1e-4)
 
 
-def test_a_seed_drops_the_same_patches(theirs, weights, images):
+def test_a_seed_drops_the_same_patches(theirs, weights, image_batch):
     found = []
     for library in (layer, theirs):
         model = library.create_model("little-vit", str(weights / "little-vit.pt"), force_patch_dropout=0.5)
         torch.manual_seed(0)
         with torch.no_grad():
-            dropped = model.encode_image(images)
+            dropped = model.encode_image(image_batch)
             model.visual.patch_dropout.prob = 0.0
-            found.append(torch.cat([dropped, model.encode_image(images)]))
+            found.append(torch.cat([dropped, model.encode_image(image_batch)]))
     torch.testing.assert_close(*found, atol=3e-5, rtol=1e-4)
 
 
@@ -175,18 +175,18 @@ class TestTransforms:
         assert found[0] == found[1]
 
     @pytest.mark.parametrize("method", ["fork", "spawn"])
-    def test_go_into_workers(self, weights, pictures, method):
+    def test_work_in_worker_processes(self, weights, images, method):
         _, transform = layer.create_model_from_pretrained("little-vit", str(weights / "little-vit.pt"))
         tokenizer = layer.get_tokenizer("little-vit")
         assert torch.equal(pickle.loads(pickle.dumps(tokenizer))("a cat"), tokenizer("a cat"))
-        data = ImageFolder(pictures, transform)
+        data = ImageFolder(images, transform)
         context = multiprocessing.get_context(method)
         loader = DataLoader(data, batch_size=6, num_workers=1, multiprocessing_context=context)
-        found = torch.cat([images for images, _ in loader])
+        found = torch.cat([batch for batch, _ in loader])
         assert torch.equal(found, torch.stack([image for image, _ in data]))
 
 
-def test_nothing_random_is_disturbed(weights):
+def test_random_states_do_not_change(weights):
     def states():
         return torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
 
@@ -197,7 +197,7 @@ def test_nothing_random_is_disturbed(weights):
     assert torch.get_default_dtype() == torch.float32
 
 
-def test_tokens_of_a_transformers_tower_where_they_are_asked_for():
+def test_a_transformers_tower_returns_tokens_if_asked_for():
     pytest.importorskip("transformers")
     shape = {
         "model_type": "bert", "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
@@ -214,10 +214,11 @@ def test_tokens_of_a_transformers_tower_where_they_are_asked_for():
     assert tokens.shape == (2, 6, 32)
 
 
-def test_a_pooling_that_there_is_not_is_refused(weights, images):
+def test_an_unknown_pooling_is_refused(weights, image_batch):
     model = layer.create_model("little-vit", str(weights / "little-vit.pt"))
     model.visual.pool_type = model.text_pool_type = "mean"
-    with pytest.raises(InputError, match="'mean' was set on a tower; expected one of tok, avg, none"):
-        model.encode_image(images)
-    with pytest.raises(InputError, match="expected one of first, last, argmax, eos, none"):
+    with pytest.raises(InputError, match="pool_type='mean' was set on a tower; expected one of tok, avg, none"):
+        model.encode_image(image_batch)
+    with pytest.raises(InputError) as caught:
         model.encode_text(layer.tokenize(TEXTS))
+    assert (caught.value.found, caught.value.expected) == ("mean", ("first", "last", "argmax", "eos", "none"))

@@ -1,4 +1,4 @@
-"""Every public name of open_clip 3.3: there with a compatible signature, or named in the docs as left out."""
+"""Every public name of open_clip 3.3 exists with a compatible signature, or the docs list it as left out."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ DOCS = Path(__file__).parents[2] / "docs" / "from-open_clip.md"
 
 pytestmark = pytest.mark.parity
 
-# Constructors that take a config object here, for reasons that the docs give.
+# Constructors that take a config object here. The docs explain why.
 OTHER_CONSTRUCTORS = {"CLIP", "CustomTextCLIP", "CoCa", "CLIPTextCfg", "CLIPVisionCfg"}
-# Defaults that are not open_clip's: there the path of its own merges, a device that need not be the model's, and
-# objects of torch's, which would import it.
+# Defaults that differ from open_clip's. Its own are the path of its merges, a device that may not be that of the model,
+# and objects of torch, which would import torch here.
 OTHER_DEFAULTS = {
     ("SimpleTokenizer", "bpe_path"): None,
     ("build_zero_shot_classifier", "device"): None,
@@ -46,14 +46,14 @@ def public(module):
 
 
 def left_out():
-    """The names in the table of the docs' section on what is left out."""
+    """Return the names in the table of the section "Left out" in the docs."""
     section = DOCS.read_text(encoding="utf-8").split("## Left out")[1].split("\n## ")[0]
     return {
         name for row in re.findall(r"^\| (`[^|]+) \|", section, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
     }
 
 
-def test_each_name_is_there_or_left_out_with_a_reason(theirs):
+def test_each_name_exists_or_is_left_out_with_a_reason(theirs):
     names = public(theirs)
     assert len(names) > 45
     missing = {name for name in names if not hasattr(layer, name)}
@@ -61,11 +61,11 @@ def test_each_name_is_there_or_left_out_with_a_reason(theirs):
     assert not missing & set(layer.__all__)
 
 
-def test_each_name_that_is_there_is_listed(theirs):
+def test_each_name_that_exists_is_listed(theirs):
     assert public(theirs) & set(dir(layer)) == public(theirs) & set(layer.__all__)
 
 
-def test_modules_are_there_too_with_their_public_names(theirs):
+def test_modules_exist_with_their_public_names(theirs):
     modules = {name for name, value in vars(theirs).items() if isinstance(value, types.ModuleType)}
     for name in sorted(modules - left_out()):
         ours, there = (importlib.import_module(f"{package}.{name}") for package in (layer.__name__, "open_clip"))
@@ -73,7 +73,7 @@ def test_modules_are_there_too_with_their_public_names(theirs):
         assert [n for n in own & set(vars(there)) - left_out() if not hasattr(ours, n)] == []
 
 
-def test_signatures_take_every_call_that_open_clips_take(theirs):
+def test_signatures_accept_every_call_that_open_clip_accepts(theirs):
     compared = 0
     for name in sorted(public(theirs)):
         there, ours = getattr(theirs, name), getattr(layer, name, None)
@@ -118,5 +118,5 @@ assert open_clip.get_pretrained_url("ViT-B-32", "openai").startswith("https://")
 
 
 def test_an_unknown_name_is_an_attribute_error_that_points_to_the_docs():
-    with pytest.raises(AttributeError, match=r"has no 'no_such_name'\. docs/from-open_clip\.md says which names"):
+    with pytest.raises(AttributeError, match=r"has no 'no_such_name'\. docs/from-open_clip\.md lists the names"):
         layer.no_such_name  # noqa: B018

@@ -31,7 +31,7 @@ def _needs_it():
 
 
 class TestOnSyntheticData:
-    """The pictures are black and the captions one: only that the program runs, and what it may not change."""
+    """All images are black and all captions are the same. The tests check that it runs, and what it must not change."""
 
     def test_a_resnet(self, run):
         state, log = trained(run(MAIN, *SYNTHETIC, "--model", "RN50"))
@@ -65,10 +65,10 @@ class TestOnSyntheticData:
         assert "Train Epoch: 0 [4/4 (100%)]" in log
 
 
-class TestOnPictures:
+class TestOnImages:
     """Three steps of stochastic gradient descent from one file lead to the same weights on both libraries.
 
-    CoCa without weight decay: open_clip's does not say which parameters to leave out of it, as its other models do.
+    CoCa is trained without weight decay: in open_clip it does not name the parameters to exclude, unlike other models.
     """
 
     @pytest.mark.parametrize(
@@ -80,9 +80,9 @@ class TestOnPictures:
         ],
         ids=["locked vit", "resnet", "coca"],
     )
-    def test_lead_to_the_same_weights(self, run, weights, pictures, name, options):
+    def test_lead_to_the_same_weights(self, run, weights, images, name, options):
         arguments = (
-            "--train-data", pictures / "captions.csv", "--csv-separator", ",", "--dataset-type", "csv", *COMMON,
+            "--train-data", images / "captions.csv", "--csv-separator", ",", "--dataset-type", "csv", *COMMON,
             "--model", name, "--pretrained", weights / f"{name}.pt", "--opt", "timm/sgd", "--momentum", 0.9,
             "--lr", 0.05, "--batch-size", 4, "--wd", 0.1, *options,
         )  # fmt: skip

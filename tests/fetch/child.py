@@ -1,4 +1,4 @@
-"""A process of its own that fetches one URL: `child.py FOLDER URL [nolock]`. Prints the path and its hash."""
+"""Fetch one URL in a separate process: `child.py FOLDER URL [nolock]`. Prints `ready`, then the hash of the file."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from registry_core import Url, Weights
 from registry_core.fetch import FetchContext, Settings, fetch
 
 
-class Liar:
-    """A lock that everybody gets."""
+class FalseLock:
+    """A lock that every process gets."""
 
     def __init__(self, path, **options):
         self.lock_file, self.is_locked = path, False
@@ -24,7 +24,7 @@ folder, url, *options = sys.argv[1:]
 if "nolock" in options:
     import filelock
 
-    filelock.FileLock = Liar
+    filelock.FileLock = FalseLock
 print("ready", flush=True)
 found = fetch(Weights((Url(url),)), {}, FetchContext(Path(folder), Settings(backoff=0.05)))
 assert hashlib.sha256(found.path.read_bytes()).hexdigest() == found.sha256

@@ -1,4 +1,4 @@
-"""Disks that are full, folders that cannot be written, and caches that others own. With real file systems."""
+"""Full disks, folders that cannot be written, and read-only caches. With real file systems."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ print(sorted(path.name for path in Path(folder).rglob("*") if path.is_file()))
 
 
 def run_mounted(mount, folder, *urls):
-    """Fetch in a mount namespace of its own, after a mount command on the folder."""
+    """Fetch in a separate mount namespace, after a mount command on the folder."""
     command = f'{mount} && exec "$0" -P -c "$1" "$2" "${{@:3}}"'
     arguments = [UNSHARE, "-rm", "bash", "-c", command, sys.executable, FETCH, str(folder), *urls]
     done = subprocess.run(arguments, capture_output=True, text=True, check=False)
@@ -49,20 +49,22 @@ def run_mounted(mount, folder, *urls):
 
 @needs_mounts
 class TestFullDisk:
-    def test_is_seen_before_anything_is_written(self, server, body_of, folder):
+    def test_is_detected_before_anything_is_written(self, server, body_of, folder):
         folder.mkdir()
         url = server.add("/w.pt", body_of(3 * MB))
-        *said, left = run_mounted(f"mount -t tmpfs -o size=2m none {folder}", folder, url)
-        assert "needs 3,145,728 more bytes, and" in said[0]
-        assert "registry-core cache list" in said[0]
+        *output, left = run_mounted(f"mount -t tmpfs -o size=2m none {folder}", folder, url)
+        assert "failed: 3,145,728 more bytes are needed, but" in output[0]
+        assert "registry-core cache list" in output[0]
         assert left == "[]"
 
-    def test_in_the_middle_leaves_nothing(self, server, body_of, folder):
+    def test_during_the_download_leaves_nothing(self, server, body_of, folder):
         folder.mkdir()
-        url = server.add("/w.pt", body_of(3 * MB), chunked=True)  # of unknown length: it cannot be seen before
-        *said, left = run_mounted(f"mount -t tmpfs -o size=2m none {folder}", folder, url)
-        assert "No space left on device. What had come was removed" in said[0]
-        assert "REGISTRY_CORE_CACHE" in said[0]
+        url = server.add(
+            "/w.pt", body_of(3 * MB), chunked=True
+        )  # of unknown length: the space cannot be checked before
+        *output, left = run_mounted(f"mount -t tmpfs -o size=2m none {folder}", folder, url)
+        assert "No space left on device. The partial file was removed to free its space. Free some space" in output[0]
+        assert "REGISTRY_CORE_CACHE" in output[0]
         assert left == "[]"
 
 
@@ -70,13 +72,13 @@ class TestFullDisk:
 def test_a_read_only_cache_serves_what_it_has(server, body_of, context):
     url, other = server.add("/w.pt", body_of(1000)), server.add("/other.pt", body_of(1000))
     path = fetch(Weights((Url(url),)), {}, context).path
-    os.utime(path, (1, 1))  # as a copy would have it: the hash is taken, and the new time cannot be recorded
+    os.utime(path, (1, 1))  # as after a copy: the hash is computed, and the new time cannot be recorded
     folder = context.folder
     mount = f"mount --bind {folder} {folder} && mount -o remount,bind,ro {folder}"
     served, refused, left = run_mounted(mount, folder, url, other)
     assert served == "w.pt"
     assert "could not be written to" in refused
-    assert "Read-only file system. Choose another folder by cache_dir= or REGISTRY_CORE_CACHE" in refused
+    assert "Read-only file system. Choose another folder with cache_dir= or REGISTRY_CORE_CACHE" in refused
     assert left == "['w.pt', 'w.pt.record']"
 
 
@@ -89,12 +91,17 @@ def test_a_limit_on_the_size_of_files_is_a_full_disk(server, body_of, folder):
         [sys.executable, "-P", "-c", FETCH, str(folder), url],
         capture_output=True, text=True, check=True, preexec_fn=limit,
     )  # fmt: skip
-    said, left = done.stdout.splitlines()
-    assert "File too large. What had come was removed" in said
+    output, left = done.stdout.splitlines()
+    assert "File too large. The partial file was removed" in output
     assert left == "[]"
 
 
-def test_a_folder_that_cannot_be_made(server, body_of, context, tmp_path):
+def test_a_folder_that_cannot_be_created(server, body_of, context, tmp_path):
     (tmp_path / "cache").write_text("a file is in the way")
-    with pytest.raises(FetchError, match=r"could not be written to .*Choose another folder by cache_dir="):
-        fetch(Weights((Url(server.add("/w.pt", body_of(10))),)), {}, context)
+    url = server.add("/w.pt", body_of(10))
+    with pytest.raises(
+        FetchError, match=r"/w\.pt could not be written to .*: .*Choose another folder with cache_dir="
+    ) as caught:
+        fetch(Weights((Url(url),)), {}, context)
+    assert caught.value.url == url
+    assert caught.value.path.is_relative_to(tmp_path / "cache")

@@ -1,4 +1,4 @@
-"""Offline: no socket, what is here is served, and the rest says how to get it. In processes that forbid sockets."""
+"""Offline: local files are used, and errors describe how to get others. In processes that forbid sockets."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def run(code, *arguments, **environment):
 
 @pytest.mark.parametrize("variable", ["REGISTRY_CORE_OFFLINE", "HF_HUB_OFFLINE"])
 class TestOffline:
-    def test_what_is_here_is_served(self, server, context, body_of, variable):
+    def test_a_cached_file_is_used(self, server, context, body_of, variable):
         from registry_core.fetch import fetch
 
         body = body_of(1000)
@@ -48,7 +48,7 @@ class TestOffline:
         done = run(code, str(context.folder), url, **{variable: "1"})
         assert done.stdout.strip() == hashlib.sha256(body).hexdigest(), done.stderr
 
-    def test_what_is_not_fails_at_once_with_advice_and_without_a_socket(self, folder, variable):
+    def test_another_file_fails_immediately_with_advice_and_without_a_socket(self, folder, variable):
         code = (
             "try: registry.create('ViT-B-32', 'openai', cache_dir=sys.argv[1])\n"
             "except OfflineError as error: print(error)\n"
@@ -58,7 +58,7 @@ class TestOffline:
         lines = done.stdout.splitlines()
         assert lines[-1] == "[]", done.stderr
         for word in (
-            variable,
+            f", and {variable} forbids the network. No request was sent. On a machine with a network, run `",
             "is not in the cache",
             str(folder),
             "registry-core download ViT-B-32 openai --to",
@@ -68,7 +68,7 @@ class TestOffline:
 
 
 @pytest.mark.parametrize("value", ["", "0", "false", "No", "off"])
-def test_a_no_is_a_no(server, context, body_of, monkeypatch, value):
+def test_the_variable_can_be_switched_off(server, context, body_of, monkeypatch, value):
     from registry_core.fetch import FetchContext, fetch
 
     monkeypatch.setenv("REGISTRY_CORE_OFFLINE", value)
@@ -106,14 +106,16 @@ class TestModels:
         for name, tensor in first.state_dict().items():
             assert torch.equal(tensor, second.state_dict()[name])
 
-    def test_a_damaged_file_is_not_served_and_said_to_be(self, tagged, monkeypatch):
+    def test_a_damaged_file_is_reported_and_not_used(self, tagged, monkeypatch):
         path = tagged.download("tiny", "t")
         content = bytearray(path.read_bytes())
         content[-1] ^= 1
         path.write_bytes(content)
         monkeypatch.setenv("REGISTRY_CORE_OFFLINE", "1")
-        with pytest.raises(OfflineError, match=r"tiny\.pt is damaged in the cache .*REGISTRY_CORE_OFFLINE"):
+        with pytest.raises(OfflineError, match=r"tiny\.pt is damaged in the cache \(") as caught:
             tagged.create("tiny", "t")
+        assert (caught.value.variable, caught.value.path) == ("REGISTRY_CORE_OFFLINE", path)
+        assert caught.value.url.endswith("/tiny.pt")
 
     def test_a_damaged_file_is_replaced_online(self, tagged, server):
         path = tagged.download("tiny", "t")
@@ -124,23 +126,23 @@ class TestModels:
         assert path.read_bytes() == right
         assert len(server.requests) == 2
 
-    def test_a_folder_that_is_carried_serves_as_cache(self, tagged, tmp_path, monkeypatch, server):
+    def test_a_folder_from_another_machine_serves_as_cache(self, tagged, tmp_path, monkeypatch, server):
         carried = tmp_path / "carried"
         path = tagged.download("tiny", "t", to=carried)
         assert path.is_relative_to(carried)
         moved = tmp_path / "elsewhere"
-        shutil.copytree(carried, moved, copy_function=shutil.copyfile)  # times change: the hash decides
+        shutil.copytree(carried, moved, copy_function=shutil.copyfile)  # modification times change: the hash decides
         monkeypatch.setenv("REGISTRY_CORE_OFFLINE", "1")
         tagged.create("tiny", "t", cache_dir=moved)
         assert len(server.requests) == 1
 
-    def test_what_is_in_the_cache_is_copied_to_the_folder(self, tagged, tmp_path, server):
+    def test_a_cached_file_is_copied_to_the_folder(self, tagged, tmp_path, server):
         cached = tagged.download("tiny", "t")
         path = tagged.download("tiny", "t", to=tmp_path / "carried")
         assert (path.read_bytes(), path != cached) == (cached.read_bytes(), True)
         assert len(server.requests) == 1
 
-    def test_a_path_is_no_download(self, tagged, tiny_checkpoint):
+    def test_a_path_is_not_downloaded(self, tagged, tiny_checkpoint):
         assert tagged.download("tiny", str(tiny_checkpoint)) == tiny_checkpoint
         assert isinstance(tagged, Registry)
 

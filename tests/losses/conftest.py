@@ -11,22 +11,22 @@ import pytest
 import torch
 
 HERE = Path(__file__).parent
-sys.path.append(str(HERE))  # what the tests share with their processes
+sys.path.append(str(HERE))  # modules that the tests share with their processes
 
 
 @pytest.fixture(scope="session")
 def together(tmp_path_factory):
-    """together(3, "compare") runs chapters of loss_process.py in processes, and gives what each of them found."""
+    """together(3, "compare") runs chapters of loss_process.py in processes, and returns the result of each."""
 
     def run(world_size, *chapters):
         folder = tmp_path_factory.mktemp("together")
-        surroundings = {**os.environ, "PYTHONPATH": str(HERE)}
+        environment = {**os.environ, "PYTHONPATH": str(HERE)}
         results = [folder / f"{rank}.pt" for rank in range(world_size)]
         command = [sys.executable, "-P", str(HERE / "loss_process.py")]
         processes = [
             subprocess.Popen(
                 [*command, str(rank), str(world_size), str(folder / "meeting"), str(result), *chapters],
-                env=surroundings,
+                env=environment,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -34,11 +34,11 @@ def together(tmp_path_factory):
             for rank, result in enumerate(results)
         ]
         try:
-            said = [process.communicate(timeout=120)[0] for process in processes]
+            outputs = [process.communicate(timeout=120)[0] for process in processes]
         finally:
             for process in processes:
                 process.kill()
-        assert [process.returncode for process in processes] == [0] * world_size, "\n".join(said)
+        assert [process.returncode for process in processes] == [0] * world_size, "\n".join(outputs)
         return [torch.load(result, weights_only=True) for result in results]
 
     return run
@@ -46,17 +46,17 @@ def together(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def two(together):
-    """What two processes find, of everything."""
+    """The results of two processes, of all chapters."""
     return together(2, "compare", "train", "uneven", "second", "mistakes")
 
 
 @pytest.fixture(scope="session")
 def four(together):
-    """What four find: the ring has a step both ways, and one that is over."""
+    """The results of four: the ring has a step in both directions, and a last step in one direction."""
     return together(4, "compare", "second")
 
 
 @pytest.fixture(scope="session")
 def three(together):
-    """What three find: the ring has a step both ways."""
+    """The results of three: the ring has a step in both directions."""
     return together(3, "compare", "second")

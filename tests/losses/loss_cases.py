@@ -60,7 +60,10 @@ WITHOUT_GRADIENT = ("labels", "dist_image_features", "dist_text_features", "dist
 
 
 def theirs():
-    """open_clip's losses, from their file alone, since the package takes seconds to import; None without open_clip."""
+    """Return open_clip's losses, or None without open_clip.
+
+    They are imported from their file, since importing the package takes seconds.
+    """
     package = importlib.util.find_spec("open_clip")
     if package is None:
         return None
@@ -70,7 +73,7 @@ def theirs():
     spec.loader.exec_module(module)
 
     class Twice(module.ClipLoss):
-        """What the original DA-CLIP computes: open_clip's loss of captions, and that of degradations."""
+        """The loss of the original DA-CLIP: open_clip's loss for captions, and again for degradations."""
 
         def forward(self, images, texts, degraded_images, degraded_texts, scale):
             return super().forward(images, texts, scale), super().forward(degraded_images, degraded_texts, scale)
@@ -80,20 +83,20 @@ def theirs():
 
 
 def make(library, kind, options, rank=0, world_size=1):
-    """A loss of a library."""
+    """Return a loss of a library."""
     name, arguments, _ = KINDS[kind]
     return getattr(library, name)(*arguments, rank=rank, world_size=world_size, **options)
 
 
 def features(kind, processes=1, dtype=torch.float64):
-    """What a loss of a kind is called with, in its order: rows of all processes together."""
+    """Return the inputs of a loss, in the order of its arguments, with the rows of all processes."""
     generator = torch.Generator().manual_seed(0)
     rows = ROWS * processes
 
     def unit():
         return torch.nn.functional.normalize(torch.randn(rows, WIDTH, generator=generator, dtype=torch.float64), dim=-1)
 
-    # Each row has as many words that are no padding (id 3), at other places.
+    # Each row has the same number of tokens that are not padding (id 3), at different positions.
     labels = torch.randint(4, VOCABULARY, (rows, WORDS), generator=generator)
     labels.scatter_(1, torch.randint(0, WORDS, (rows, 1), generator=generator), 3)
     every = {
@@ -109,12 +112,12 @@ def features(kind, processes=1, dtype=torch.float64):
 
 
 def part(inputs, rank, world_size):
-    """One process's rows."""
+    """Return the rows of one process."""
     return {name: value if name in SHARED else value.chunk(world_size)[rank] for name, value in inputs.items()}
 
 
 def run(loss, inputs, *, by_name=False):
-    """The parts of the loss, and the gradient of their sum in each input."""
+    """Return the parts of the loss, and the gradient of their sum with respect to each input."""
     leaves = {
         name: value.detach().clone().requires_grad_(name not in WITHOUT_GRADIENT) for name, value in inputs.items()
     }
@@ -125,12 +128,12 @@ def run(loss, inputs, *, by_name=False):
 
 
 def parts(outputs):
-    """Of a dict by name, of a tuple by place, of a scalar as "whole"."""
+    """Return a dict of the parts: of a tuple by index, and of a scalar as "whole"."""
     if torch.is_tensor(outputs):
         return {"whole": outputs}
     return outputs if isinstance(outputs, dict) else dict(enumerate(outputs))
 
 
 def total(result):
-    """The sum of a result's parts."""
+    """Return the sum of the parts of a result."""
     return sum(result["outputs"].values())

@@ -1,4 +1,4 @@
-"""Tiny models that are trained for real: by one process with a whole batch, or by several with parts of it."""
+"""Tiny models to train in one process with a whole batch, or in several processes with parts of it."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ COCA = {
     "custom_text": True,
 }
 CONFIGS = {"clip": SMALL, "siglip": {**SMALL, "custom_text": True, "init_logit_bias": -2.0}, "coca": COCA}
-# Texts of a DA-CLIP hold two texts side by side.
+# A text of a DA-CLIP consists of two texts.
 TEXTS = {"clip": 1, "siglip": 1, "coca": 1, "daclip": 2}
 PROCESSES_BATCH = 3
 
 
 def registry():
-    """With a model of each kind."""
+    """Return a registry with a model of each kind."""
     fresh = Registry()
     for name, config in CONFIGS.items():
         fresh.add_config(config, name)
@@ -40,26 +40,26 @@ def registry():
 
 
 def create(registry, kind):
-    """A model in training, in float64 so that equal means equal."""
+    """Return a model in training mode, in float64 so that results can be compared closely."""
     torch.manual_seed(3)
     model = registry.create("daclip_base" if kind == "daclip" else kind, False).double().train()
     if kind == "daclip":
-        model.lock_clip()  # as it is trained; the base's own scale plays no part
+        model.lock_clip()  # as in its training; the scale of the base model is not used
         torch.nn.init.normal_(model.visual_control.transformer.zero_modules[0].weight, std=0.1)
     model.output_dict = True
     return model
 
 
 def batch(kind, processes):
-    """Pictures and texts without padding."""
+    """Return images, and texts without padding."""
     generator = torch.Generator().manual_seed(5)
     rows = PROCESSES_BATCH * processes
-    pictures = torch.randn(rows, 3, 16, 16, generator=generator, dtype=torch.float64)
-    return pictures, torch.randint(1, 39, (rows, 8 * TEXTS[kind]), generator=generator)
+    images = torch.randn(rows, 3, 16, 16, generator=generator, dtype=torch.float64)
+    return images, torch.randint(1, 39, (rows, 8 * TEXTS[kind]), generator=generator)
 
 
-def gradients(model, loss, pictures, texts):
-    """By parameter, of the sum of the losses."""
-    sum(loss(**model(pictures, texts), output_dict=True).values()).backward()
+def gradients(model, loss, images, texts):
+    """Return the gradient of the sum of the losses for each parameter."""
+    sum(loss(**model(images, texts), output_dict=True).values()).backward()
     inner = getattr(model, "module", model)
     return {name: parameter.grad for name, parameter in inner.named_parameters() if parameter.requires_grad}

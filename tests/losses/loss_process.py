@@ -24,7 +24,7 @@ def compare(rank, world_size):
         loss = cases.make(cases.OURS, kind, options, rank, world_size)
         found["ours", kind, *options.values()] = cases.run(loss, inputs)
         if theirs is not None:
-            with warnings.catch_warnings():  # of collectives that it uses and torch has given up
+            with warnings.catch_warnings():  # about collectives that open_clip uses and torch has deprecated
                 warnings.simplefilter("ignore")
                 loss = cases.make(theirs, kind, options, rank, world_size)
                 found["theirs", kind, *options.values()] = cases.run(loss, inputs)
@@ -32,22 +32,22 @@ def compare(rank, world_size):
 
 
 def train(rank, world_size):
-    """Gradients of tiny models under DistributedDataParallel, with the loss that the registry gives them."""
+    """Gradients of tiny models under DistributedDataParallel, with the loss that the registry returns for them."""
     registry = models.registry()
     found = {}
     for kind in models.TEXTS:
         for options in cases.EXCHANGES if kind == "siglip" else cases.GATHERINGS:
             model = models.create(registry, kind)
             loss = registry.loss(model, rank=rank, world_size=world_size, **options)
-            pictures, texts = (tensor.chunk(world_size)[rank] for tensor in models.batch(kind, world_size))
+            images, texts = (tensor.chunk(world_size)[rank] for tensor in models.batch(kind, world_size))
             found["ddp", kind, *options.values()] = models.gradients(
-                DistributedDataParallel(model), loss, pictures, texts
+                DistributedDataParallel(model), loss, images, texts
             )
     return found
 
 
 def uneven(rank, world_size):
-    """The caption loss where the processes have different numbers of words."""
+    """The caption loss of processes with different numbers of tokens."""
     inputs = cases.features("coca", world_size)
     inputs["labels"][: cases.ROWS, 1:] = 3
     loss = cases.make(cases.OURS, "coca", {"gather_with_grad": True}, rank, world_size)
@@ -67,7 +67,7 @@ def second(rank, world_size):
 
 
 def mistakes(rank, world_size):
-    """What is said where a loss is made for another place than this process has."""
+    """The error of a loss that was made for another rank than that of this process."""
     inputs = cases.part(cases.features("clip", world_size), rank, world_size)
     try:
         cases.make(cases.OURS, "clip", {}, (rank + 1) % world_size, world_size)(*inputs.values())

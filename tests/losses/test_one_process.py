@@ -1,4 +1,4 @@
-"""The losses in one process: against open_clip's, and what they say of mistakes."""
+"""All losses in one process, compared with open_clip's."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ import copy
 
 import pytest
 import torch
-from loss_cases import CASES, EXCHANGES, GATHERINGS, KINDS, OURS, features, make, run
+from loss_cases import CASES, KINDS, OURS, features, make, run
 
-from registry_core import InputError
 from registry_core.losses.contrastive import ClipLoss
-from registry_core.losses.distillation import DistillClipLoss
-from registry_core.losses.siglip import SigLipLoss
 
 PARTS = {
     "clip": ("contrastive_loss",),
@@ -54,7 +51,7 @@ def test_equals_open_clips_in_half_precision(kind, dtype):
 
 @pytest.mark.parity
 @pytest.mark.parametrize("name", ["ClipLoss", "CoCaLoss", "DistillClipLoss", "SigLipLoss"])
-def test_arguments_come_in_open_clips_order(name):
+def test_arguments_have_open_clips_order(name):
     pytest.importorskip("open_clip")
     import inspect
 
@@ -67,7 +64,7 @@ def test_arguments_come_in_open_clips_order(name):
         )
         assert [each.name for each in ours[: len(wanted)]] == [each.name for each in wanted]
         changed = {each.name for each, their in zip(ours, wanted, strict=False) if each.default != their.default}
-        assert changed <= {"logit_bias"}  # may be left out where open_clip wants one
+        assert changed <= {"logit_bias"}  # optional here, required by open_clip
         assert all(each.default is not each.empty for each in ours[len(wanted) :])
 
 
@@ -86,7 +83,7 @@ def test_has_open_clips_attributes(name):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_parts_are_named_and_come_in_one_order(kind):
+def test_parts_are_named_and_have_one_order(kind):
     loss, inputs = make(OURS, kind, {}), features(kind)
     plain = loss(*inputs.values())
     named = loss(**inputs, output_dict=True)
@@ -115,7 +112,7 @@ def test_the_true_pairs_have_the_lower_loss(kind):
     assert together["contrastive_loss"] < apart["contrastive_loss"]
 
 
-def test_captions_and_degradations_are_compared_apart():
+def test_captions_and_degradations_are_compared_separately():
     inputs = features("daclip")
     loss, plain = make(OURS, "daclip", {}), ClipLoss()
     captions, degradations = loss(*inputs.values())
@@ -135,7 +132,7 @@ def test_a_weight_of_zero_leaves_the_contrastive_loss_out():
     assert caption > 0
 
 
-def test_padding_is_never_told():
+def test_padding_does_not_count():
     inputs = features("coca")
     at = (inputs["labels"] == 3).nonzero()[0]
     changed = {**inputs, "logits": inputs["logits"].clone()}
@@ -145,102 +142,17 @@ def test_padding_is_never_told():
     assert torch.equal(loss(**inputs)[1], loss(**changed)[1])
 
 
-@pytest.mark.parametrize("kind", ["clip", "distill", "coca"])
-def test_a_bias_changes_nothing_in_a_softmax(kind):
-    inputs = features(kind)
-    loss = make(OURS, kind, {})
-    biased = {"logit_bias": torch.tensor(-3.0)}
-    if kind == "distill":
-        biased["dist_logit_bias"] = torch.tensor(4.0)
-    torch.testing.assert_close(loss(**inputs, **biased, output_dict=True), loss(**inputs, output_dict=True))
-
-
-def test_the_sigmoid_loss_does_without_a_bias():
-    images, texts, scale, _ = features("siglip").values()
-    assert torch.equal(SigLipLoss()(images, texts, scale), SigLipLoss()(images, texts, scale, torch.tensor(0.0)))
-
-
-class TestLabels:
-    def test_are_kept_for_batches_of_one_size(self):
-        loss = ClipLoss(cache_labels=True)
-        first = loss.get_ground_truth(torch.device("cpu"), 4)
-        assert loss.get_ground_truth(torch.device("cpu"), 4) is first
-        assert loss.prev_num_logits == 4
-        assert loss.get_ground_truth(torch.device("cpu"), 6).tolist() == list(range(6))
-        assert loss.prev_num_logits == 6
-
-    def test_are_made_anew_without_a_cache(self):
-        loss = ClipLoss()
-        loss.get_ground_truth(torch.device("cpu"), 4)
-        assert (loss.labels, loss.prev_num_logits) == ({}, 0)
-
-    def test_of_one_device_do_not_serve_another_size_on_another(self):
-        loss = ClipLoss(cache_labels=True)
-        sizes = [("cpu", 4), ("meta", 4), ("meta", 6), ("cpu", 6)]
-        assert [len(loss.get_ground_truth(torch.device(device), size)) for device, size in sizes] == [4, 4, 6, 6]
-
-    def test_that_were_made_in_inference_mode_serve_training(self):
-        loss, inputs = ClipLoss(cache_labels=True), features("clip")
-        with torch.inference_mode():
-            loss(**inputs)
-        assert run(loss, inputs)["gradients"]["image_features"].any()
-
-    def test_begin_at_the_processs_own_rows(self):
-        loss = ClipLoss(local_loss=True, rank=2, world_size=3)
-        assert loss.get_ground_truth(torch.device("cpu"), 4).tolist() == [8, 9, 10, 11]
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_can_be_copied(kind):
     loss, inputs = make(OURS, kind, {}), features(kind)
     torch.testing.assert_close(copy.deepcopy(loss)(*inputs.values()), loss(*inputs.values()), atol=0, rtol=0)
 
 
-class TestMistakes:
-    @pytest.mark.parametrize("name", ["ClipLoss", "DistillClipLoss", "DaClipLoss"])
-    def test_horovod(self, name):
-        with pytest.raises(InputError, match=r"use_horovod=True: Horovod is no longer maintained.*torchrun"):
-            getattr(OURS, name)(use_horovod=True)
-
-    @pytest.mark.parametrize(("rank", "world_size"), [(2, 2), (-1, 2), (0, 0), (1, 1)])
-    @pytest.mark.parametrize("kind", KINDS)
-    def test_a_rank_that_is_out_of_range(self, kind, rank, world_size):
-        with pytest.raises(InputError, match=rf"rank={rank} and world_size={world_size} do not go together.*get_rank"):
-            make(OURS, kind, {}, rank, world_size)
-
-    def test_an_unknown_exchange(self):
-        with pytest.raises(InputError, match=r"dist_impl='gathr' is unknown\. Did you mean gather\?.*bidir, shift"):
-            SigLipLoss(dist_impl="gathr")
-
-    def test_no_exchange_is_the_first(self):
-        assert SigLipLoss().dist_impl == SigLipLoss(dist_impl=None).dist_impl == "bidir"
-
-    @pytest.mark.parametrize(
-        ("kind", "options"), [*(("clip", each) for each in GATHERINGS), *(("siglip", each) for each in EXCHANGES)]
-    )
-    def test_several_processes_without_a_group(self, kind, options):
-        loss = make(OURS, kind, options, 0, 2)
-        with pytest.raises(
-            InputError, match=r"for world_size=2 processes, and there is no process group.*init_process"
-        ):
-            loss(*features(kind).values())
-
-    @pytest.mark.parametrize("kind", KINDS)
-    def test_batches_of_different_length(self, kind):
-        inputs = features(kind)
-        inputs["text_features"] = inputs["text_features"][:3]
-        with pytest.raises(InputError, match=r"one shape \[N, E\], got \[4, 8\] for pictures and \[3, 8\] for texts"):
-            make(OURS, kind, {})(**inputs)
-
-    def test_a_teacher_with_another_batch(self):
-        inputs = features("distill")
-        for name in ("dist_image_features", "dist_text_features"):
-            inputs[name] = inputs[name][:2]
-        with pytest.raises(InputError, match=r"teacher's batch has 2 rows.*student's 4"):
-            DistillClipLoss()(**inputs)
-
-    @pytest.mark.parametrize("kind", KINDS)
-    @pytest.mark.parametrize("side", ["image_features", "text_features"])
-    def test_features_that_are_not_there(self, kind, side):
-        with pytest.raises(InputError, match="the features of one side are None"):
-            make(OURS, kind, {})(**{**features(kind), side: None})
+@pytest.mark.parametrize("kind", ["clip", "distill", "coca"])
+def test_a_bias_does_not_change_a_softmax(kind):
+    inputs = features(kind)
+    loss = make(OURS, kind, {})
+    biased = {"logit_bias": torch.tensor(-3.0)}
+    if kind == "distill":
+        biased["dist_logit_bias"] = torch.tensor(4.0)
+    torch.testing.assert_close(loss(**inputs, **biased, output_dict=True), loss(**inputs, output_dict=True))

@@ -1,7 +1,7 @@
-"""The losses in several processes: against open_clip's there, and against one process with the joined batch.
+"""The losses in several processes, compared with open_clip's, and with one process that has the joined batch.
 
-N rows of each of W processes. DistributedDataParallel divides the sum of the processes' gradients by W, so that it
-gives one process's gradients exactly where each process's features have W times the gradient that they have there.
+W is the number of processes. DistributedDataParallel divides the sum of their gradients by W. Its result equals the
+gradients of one process if the features of each process have W times the gradient that they have in one process.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def results(request, world, library, kind, options):
 @pytest.mark.parity
 @EACH_WORLD
 @pytest.mark.parametrize(("kind", "options"), CASES, ids=str)
-def test_equals_open_clips_there(request, world, kind, options):
+def test_equals_open_clips(request, world, kind, options):
     pytest.importorskip("open_clip")
     ours, theirs = (results(request, world, library, kind, options) for library in ("ours", "theirs"))
     torch.testing.assert_close(ours, theirs, **EXACT)
@@ -31,9 +31,9 @@ def test_equals_open_clips_there(request, world, kind, options):
 
 @EACH_WORLD
 @pytest.mark.parametrize(("kind", "options"), CASES, ids=str)
-class TestAgainstTheJoinedBatch:
+class TestComparedWithTheJoinedBatch:
     def test_the_loss(self, request, world, kind, options):
-        """The mean of the processes' losses; without `local_loss` each has the contrastive part of the whole."""
+        """Their mean is the loss of the joined batch. Without `local_loss` each contrastive loss equals it."""
         found = results(request, world, "ours", kind, options)
         joined = run(make(OURS, kind, {}), features(kind, WORLDS[world]))
         torch.testing.assert_close(sum(map(total, found)) / WORLDS[world], total(joined), **EXACT)
@@ -42,7 +42,7 @@ class TestAgainstTheJoinedBatch:
                 torch.testing.assert_close(each["outputs"], joined["outputs"], **EXACT)
 
     def test_scale_and_bias(self, request, world, kind, options):
-        """Their gradients are the mean of the processes', whatever the options."""
+        """Their gradients are the mean over the processes, for all options."""
         found = results(request, world, "ours", kind, options)
         joined = run(make(OURS, kind, {}), features(kind, WORLDS[world]))["gradients"]
         for name in set(SHARED) & joined.keys():
@@ -50,14 +50,14 @@ class TestAgainstTheJoinedBatch:
             torch.testing.assert_close(mean, joined[name], **EXACT, msg=name)
 
     def test_features(self, request, world, kind, options):
-        """W times the gradient with gradients flowing back, once it without; and less with `local_loss` alone."""
+        """W times the gradient with `gather_with_grad`, once without it, and less with `local_loss` alone."""
         found = results(request, world, "ours", kind, options)
         joined = run(make(OURS, kind, {}), features(kind, WORLDS[world]))["gradients"]
         flows = options.get("gather_with_grad", True)
         for rank, each in enumerate(found):
             expected = part(joined, rank, WORLDS[world])
             for name in joined.keys() - set(SHARED):
-                # The decoder's logits are compared with no other process's.
+                # The decoder's logits are not compared with those of other processes.
                 times = WORLDS[world] if flows or name == "logits" else 1
                 if not flows and options["local_loss"] and name != "logits":
                     assert not torch.allclose(each["gradients"][name], expected[name], rtol=0.05)
@@ -68,7 +68,7 @@ class TestAgainstTheJoinedBatch:
 
 @pytest.fixture(scope="module")
 def joined():
-    """Gradients of each tiny model in this process alone, with the batch of two."""
+    """Gradients of each tiny model in this process alone, with the joined batch of two processes."""
     everything = registry()
     found = {}
     for kind in TEXTS:
@@ -86,15 +86,15 @@ SETTINGS = {
 
 
 class TestUnderDistributedDataParallel:
-    """Parameters of whole models, by the loss that the registry gives them."""
+    """Parameters of whole models, with the loss that the registry returns for them."""
 
     @pytest.mark.parametrize("setting", ["exact", "exact, local"])
     @pytest.mark.parametrize("kind", ["clip", "coca", "daclip"])
-    def test_is_one_process_with_the_joined_batch(self, two, joined, kind, setting):
+    def test_equals_one_process_with_the_joined_batch(self, two, joined, kind, setting):
         self.check(two, joined, kind, SETTINGS[setting])
 
     @pytest.mark.parametrize("options", EXCHANGES, ids=str)
-    def test_is_so_for_the_sigmoid_loss(self, two, joined, options):
+    def test_the_sigmoid_loss_equals_one_process_with_the_joined_batch(self, two, joined, options):
         self.check(two, joined, "siglip", options)
 
     def check(self, two, joined, kind, options):
@@ -103,14 +103,14 @@ class TestUnderDistributedDataParallel:
             torch.testing.assert_close(ours, joined[kind], **EXACT)
 
     @pytest.mark.parametrize("kind", ["clip", "daclip"])
-    def test_without_gradients_flowing_back_is_half_of_it(self, two, joined, kind):
+    def test_without_gather_with_grad_the_gradients_are_half(self, two, joined, kind):
         for found in two:
             ours = found["ddp", kind, False, False]
             expected = {name: value if name == "logit_scale" else value / 2 for name, value in joined[kind].items()}
             torch.testing.assert_close(ours, expected, **EXACT)
 
     @pytest.mark.parametrize("kind", ["clip", "daclip", "coca"])
-    def test_a_local_loss_without_them_is_a_part_of_it(self, two, joined, kind):
+    def test_with_local_loss_alone_a_part_of_the_gradient_is_missing(self, two, joined, kind):
         for found in two:
             ours = found["ddp", kind, True, False]
             torch.testing.assert_close(ours["logit_scale"], joined[kind]["logit_scale"], **EXACT)
@@ -123,7 +123,7 @@ class TestUnderDistributedDataParallel:
 
 
 def test_captions_of_different_length_are_averaged_by_process(two):
-    """And not by word, as one process does: in open_clip too."""
+    """One process averages over tokens instead. open_clip does the same."""
     inputs = features("coca", 2)
     inputs["labels"][:4, 1:] = 3
     loss = make(OURS, "coca", {})
@@ -146,6 +146,6 @@ def test_gradients_have_gradients(request, world, kind, options):
     torch.testing.assert_close(torch.cat(found), expected, **EXACT)
 
 
-def test_another_place_than_the_loss_is_made_for_is_an_error(two):
+def test_a_rank_that_differs_from_that_of_the_loss_is_an_error(two):
     for rank, found in enumerate(two):
         assert f"for rank {1 - rank} of 2 processes, and this process is rank {rank} of 2" in found["mistaken rank"]

@@ -1,4 +1,4 @@
-"""What training programs do with a model and its loss: freeze, recompute, step, clamp; for every class of model."""
+"""What training programs do with a model and its loss, for every class of model: lock, checkpoint, step, clamp."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ KINDS = {
     "hf": HF,
     "daclip": SMALL,
 }
-# A summand of all keys changes no softmax over them.
+# Adding a constant to all keys does not change the softmax over them.
 WITHOUT_EFFECT = {"visual.attnpool.k_proj.bias"}
 EACH_KIND = pytest.mark.parametrize("kind", KINDS)
 
@@ -50,18 +50,18 @@ def registry():
 
 @pytest.fixture
 def model(registry, kind):
-    """In training, as a training program gets it."""
+    """A model in training mode, as a training program has it."""
     if kind in NEEDS:
         pytest.importorskip(NEEDS[kind])
     torch.manual_seed(0)
     model = registry.create("daclip_my-daclip" if kind == "daclip" else f"my-{kind}", pretrained=False)
     if kind == "daclip":
         model.lock_clip()
-        with torch.no_grad():  # a zero control passes no gradient on to the blocks behind it
+        with torch.no_grad():  # a zero layer passes no gradient to the blocks before it
             for zero in model.visual_control.transformer.zero_modules:
                 zero.weight.normal_(std=0.1)
     for name, parameter in model.named_parameters():
-        if name.endswith("bn3.weight"):  # zero at first, likewise
+        if name.endswith("bn3.weight"):  # initialised with zeros too
             torch.nn.init.normal_(parameter)
     assert hasattr(model, "output_dict")
     model.output_dict = True
@@ -80,7 +80,7 @@ def losses_of(registry, model, batch):
 
 
 def step(registry, model, batch, **options):
-    """One step; the names of the parameters that it changed."""
+    """Take one step, and return the names of the parameters that it changed."""
     before = copy.deepcopy(dict(model.named_parameters()))
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1.0, **options)
     sum(losses_of(registry, model, batch).values()).backward()
@@ -103,25 +103,25 @@ def test_a_step_changes_what_is_trainable_and_nothing_else(registry, model, batc
 
 @EACH_KIND
 @pytest.mark.parametrize("sides", [("image",), ("text",), ("image", "text")], ids=" and ".join)
-def test_locked_towers_stay_as_they_are(registry, model, batch, kind, sides):
+def test_locked_towers_do_not_change(registry, model, batch, kind, sides):
     if "image" in sides:
         model.lock_image_tower(unlocked_groups=0, freeze_bn_stats=False)
     if "text" in sides:
         model.lock_text_tower(unlocked_layers=0, freeze_layer_norm=True)
-    open_now = trainable(model)
+    trainable_now = trainable(model)
     prefixes = {"image": ("visual.", "clip.visual."), "text": ("text.", "transformer.", "clip.transformer.")}
     for side in sides:
         frozen = {name for name in dict(model.named_parameters()) if name.startswith(prefixes[side])}
         assert frozen
-        # The projection behind another library's tower stays open, as in open_clip.
-        assert not {name for name in frozen & open_now if not name.startswith(("visual.head.", "text.proj."))}
+        # The projection after a tower of another library stays trainable, as in open_clip.
+        assert not {name for name in frozen & trainable_now if not name.startswith(("visual.head.", "text.proj."))}
     changed = step(registry, model, batch)
-    assert changed <= open_now
+    assert changed <= trainable_now
     assert "logit_scale" in changed
 
 
 @EACH_KIND
-def test_locking_and_opening_a_group(registry, model, batch):
+def test_locking_and_unlocking_a_group(registry, model, batch):
     model.lock_image_tower(0)
     model.lock_text_tower(0)
     locked = trainable(model)
@@ -132,14 +132,14 @@ def test_locking_and_opening_a_group(registry, model, batch):
 
 
 @EACH_KIND
-def test_recomputing_changes_no_gradient(registry, model, batch):
+def test_gradient_checkpointing_changes_no_gradient(registry, model, batch):
     twin = copy.deepcopy(model)
     twin.set_grad_checkpointing()
     for each in (model, twin):
-        for module in each.modules():  # two passes through a batch norm would count twice
+        for module in each.modules():  # recomputing would update the statistics of a batch norm twice
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.eval()
-        torch.manual_seed(2)  # of dropout
+        torch.manual_seed(2)  # for dropout
         sum(losses_of(registry, each, batch).values()).backward()
     for (name, parameter), other in zip(model.named_parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(other.grad, parameter.grad, atol=1e-6, rtol=1e-5, msg=name)
@@ -147,7 +147,7 @@ def test_recomputing_changes_no_gradient(registry, model, batch):
 
 
 @EACH_KIND
-def test_outputs_are_a_dict_that_goes_into_the_loss(registry, model, batch, kind):
+def test_outputs_are_a_dict_for_the_loss(registry, model, batch, kind):
     outputs = model(*batch)
     assert isinstance(outputs, dict)
     assert {"image_features", "text_features", "logit_scale"} <= outputs.keys()
@@ -159,7 +159,7 @@ def test_outputs_are_a_dict_that_goes_into_the_loss(registry, model, batch, kind
 
 
 @pytest.mark.parametrize("kind", ["coca", "daclip"])
-def test_these_give_a_dict_and_say_so(registry, kind):
+def test_these_models_return_a_dict_by_default(registry, kind):
     model = registry.create("daclip_my-daclip" if kind == "daclip" else "my-coca", pretrained=False)
     assert model.output_dict is True
 
@@ -174,14 +174,14 @@ def test_the_scale_is_clamped_in_place(model):
 
 
 @EACH_KIND
-def test_names_left_out_of_weight_decay_are_parameters(model, kind):
+def test_names_without_weight_decay_are_parameters(model, kind):
     names = model.no_weight_decay()
     assert names <= {name for name, _ in model.named_parameters(remove_duplicate=False)}
     assert all(isinstance(name, str) for name in names)
     assert names or kind == "resnet"
 
 
-def test_a_da_clip_leaves_out_what_its_base_leaves_out(registry):
+def test_a_da_clip_has_the_names_of_its_base_without_weight_decay(registry):
     model = registry.create("daclip_my-daclip", pretrained=False)
     inner = {f"clip.{name}" for name in model.clip.no_weight_decay()}
     control = {"visual_control.positional_embedding", "visual_control.class_embedding"}
@@ -204,15 +204,15 @@ def test_steps_make_the_loss_smaller(registry, model, batch):
 
 
 @pytest.mark.parametrize("kind", ["custom", "siglip", "resnet"])
-def test_learning_from_a_teacher(registry, model, batch):
+def test_distillation(registry, model, batch):
     teacher = registry.create("my-clip", pretrained=False)
     teacher.output_dict = True
     size = model.config.image_size
-    pictures, texts = batch
-    outputs = model(pictures, texts)
+    images, texts = batch
+    outputs = model(images, texts)
     with torch.no_grad():
-        small = torch.nn.functional.interpolate(pictures, teacher.config.image_size)
-        taught = teacher(small if size != teacher.config.image_size else pictures, texts)
+        small = torch.nn.functional.interpolate(images, teacher.config.image_size)
+        taught = teacher(small if size != teacher.config.image_size else images, texts)
     outputs.update({f"dist_{name}": value for name, value in taught.items()})
     losses = registry.loss(model, distill=True)(**outputs, output_dict=True)
     assert set(losses) == {"contrastive_loss", "distill_loss"}

@@ -1,4 +1,4 @@
-"""The same weights file in open_clip's model and in ours."""
+"""Fixtures that load the same weights file into open_clip's model and into ours."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from registry_core import Registry
 
 @pytest.fixture(scope="session", autouse=True)
 def _quiet_import():
-    """open_clip and what it imports warn at import, once for the process."""
+    """Import open_clip once for the process. It and the packages that it imports warn at import."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         pytest.importorskip("open_clip")
@@ -21,7 +21,7 @@ def _quiet_import():
 
 @torch.no_grad()
 def shake(model, std=0.1):
-    """Move every parameter and running statistic: zeros and ones hide mistakes."""
+    """Change every parameter and running statistic. Zeros and ones hide mistakes."""
     for parameter in model.parameters():
         parameter.add_(torch.randn_like(parameter) * std)
     for name, buffer in model.named_buffers():
@@ -34,7 +34,7 @@ def shake(model, std=0.1):
 
 @pytest.fixture
 def theirs():
-    """Makes open_clip's model of a config, with every value moved; in evaluation."""
+    """Makes open_clip's model of a config in evaluation mode. Every parameter differs from its initial value."""
     import open_clip
 
     def make(config, std=0.1, **keys):
@@ -46,7 +46,7 @@ def theirs():
 
 @pytest.fixture
 def ours(tmp_path):
-    """Makes our model of a config from the weights of open_clip's, by way of a file."""
+    """Makes our model of a config, with the weights of open_clip's model from a file."""
 
     def make(config, model, **keys):
         registry = Registry()

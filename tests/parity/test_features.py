@@ -51,7 +51,7 @@ VARIANTS = {
     "resnet-quickgelu": {**config(quick_gelu=True), "vision_cfg": {**RESNET, "layers": [2, 1, 2, 1], "head_width": 16}},
 }
 
-# shakes the weights hard, so that features differ from one another by far more than the tolerance
+# The weights are changed so much that features differ by far more than this tolerance.
 CLOSE = {"atol": 2e-5, "rtol": 2e-5}
 
 
@@ -95,8 +95,8 @@ def test_a_variants_names_order_shapes_and_dtypes(theirs, ours, name):
 
 
 @torch.no_grad()
-def test_the_shaking_leaves_no_two_variants_alike(theirs):
-    """The tolerance means something only if an option that is ignored would show."""
+def test_variants_differ_by_more_than_the_tolerance(theirs):
+    """The tolerance must be small enough to reveal an option that is ignored."""
     image, text = inputs(VARIANTS["plain"])
     plain = theirs(VARIANTS["plain"])
     for name in ("quickgelu", "average", "norms-and-activation"):
@@ -158,7 +158,7 @@ class TestPrecision:
     @pytest.mark.parametrize("precision", LOW)
     @pytest.mark.parametrize("name", ["plain", "quickgelu", "clipa"])
     @torch.no_grad()
-    def test_features_are_near(self, theirs, ours, name, precision):
+    def test_features_are_close(self, theirs, ours, name, precision):
         cfg = VARIANTS[name]
         reference, exact = self.reference(theirs, cfg, precision)
         model = ours(cfg, exact, precision=precision)
@@ -176,7 +176,7 @@ class TestPrecision:
     @pytest.mark.parametrize("precision", LOW)
     @torch.no_grad()
     def test_layer_scale_in_half_precision(self, theirs, ours, precision):
-        """open_clip cannot run it under fp16 and bf16, so the float32 features are the measure."""
+        """open_clip cannot run layer scale under fp16 and bf16, so the float32 features are the reference."""
         cfg = VARIANTS["layer-scale"]
         exact = theirs(cfg, 0.02)
         model = ours(cfg, exact, precision=precision)
@@ -190,7 +190,7 @@ class TestPrecision:
 class TestResize:
     @pytest.mark.parametrize("image_size", [16, 48, 64, (16, 40), (40, 24)])
     @pytest.mark.parametrize("context_length", [8, 12, 20])
-    def test_another_picture_and_context(self, theirs, ours, tmp_path, image_size, context_length):
+    def test_another_image_and_context(self, theirs, ours, tmp_path, image_size, context_length):
         cfg = config()
         source = theirs(cfg)
         torch.save(source.state_dict(), tmp_path / "source.pt")
@@ -205,8 +205,8 @@ class TestResize:
             torch.testing.assert_close(model(image, text), reference(image, text), **CLOSE)
 
     @pytest.mark.parametrize("kind", ["prefixed", "scalar-to-vector", "no-bias"])
-    def test_what_load_checkpoint_mends(self, theirs, tmp_path, registry, kind):
-        """Prefixes of training, scales of another shape, a bias that was not trained."""
+    def test_what_load_checkpoint_converts(self, theirs, tmp_path, registry, kind):
+        """Prefixes from training, scales of another shape, a bias that was not trained."""
         cfg = {
             "prefixed": config(),
             "scalar-to-vector": config(nonscalar_logit_scale=True),

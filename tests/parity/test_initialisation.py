@@ -1,8 +1,8 @@
-"""Random values: each parameter of a fresh model against open_clip's, by name, for every kind of tower.
+"""Initial values: each parameter of a new model against open_clip's, by name, for every kind of tower.
 
-Draws need not agree, distributions do. Constants must be equal; of the rest mean, deviation and shape (uniform or
-normal) are compared, to six standard errors of as many values as there are: each kind is made of as many seeds as it
-takes for a deviation that is wrong by a fifth to show in the smallest parameter.
+The distributions must agree, single values need not. Constants must be equal. For random values the mean, standard
+deviation and kurtosis (uniform or normal) are compared, with a tolerance of six standard errors. Each kind is built
+with so many seeds that a standard deviation that is wrong by a fifth is detected in the smallest parameter.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def build_theirs(raw):
 
 
 def samples(make, first_seed, seeds):
-    """Each entry of the state dict, in float64: of `seeds` models, one row each."""
+    """Each entry of the state dict in float64, with one row for each of `seeds` models."""
     states = []
     for seed in range(first_seed, first_seed + seeds):
         torch.manual_seed(seed)
@@ -101,8 +101,8 @@ def differing(ours, theirs):
     return {name: complaint for name, complaint in complaints.items() if complaint}
 
 
-# What open_clip leaves as the memory was.
-UNWRITTEN = {"text_decoder.text_projection"}
+# Parameters that open_clip leaves uninitialised.
+UNINITIALISED = {"text_decoder.text_projection"}
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
@@ -113,11 +113,11 @@ def test_each_parameter_is_distributed_as_open_clips(registry, kind):
     ours = samples(lambda: registry.create("fresh", False), 1, seeds)
     theirs = samples(lambda: build_theirs(raw), 1000, seeds)
     assert ours.keys() == theirs.keys()
-    compared = {name: tensor for name, tensor in ours.items() if name not in UNWRITTEN}
+    compared = {name: tensor for name, tensor in ours.items() if name not in UNINITIALISED}
     assert not differing(compared, theirs)
 
 
-def test_what_open_clip_leaves_unwritten_is_written_here(registry):
+def test_what_open_clip_leaves_uninitialised_is_initialised_here(registry):
     registry.add_config(CONFIGS["coca"], "fresh")
     ours = samples(lambda: registry.create("fresh", False), 1, 2)["text_decoder.text_projection"]
     assert not compare(ours, torch.randn_like(ours) * 96**-0.5)
@@ -140,14 +140,14 @@ def test_a_text_tower_of_transformers(registry, tmp_path):
 
 
 def compare(got, expected):
-    """What of the samples [seeds, values] differs by more than chance; nothing where none does."""
+    """Describe how samples [seeds, values] differ by more than chance. Empty if they do not."""
     constant = [bool((sample == sample[:1]).all()) for sample in (got, expected)]
-    if all(constant) and torch.allclose(got, expected, atol=1e-6):  # constants, and what is computed
+    if all(constant) and torch.allclose(got, expected, atol=1e-6):  # constants, and computed values
         return ""
     if any(constant):
         return f"constant {expected[0, 0]} or {got[0, 0]}"
     assert got.numel() >= ENOUGH, "more seeds are needed"
-    # Once in 2**24 draws timm's truncated normal gives its bound, a hundred deviations away.
+    # Once in 2**24 draws timm's truncated normal returns its bound, a hundred standard deviations away.
     edge = 8 * expected.sub(expected.mean()).abs().median() / 0.6745
     got, expected = (x.clamp(expected.mean() - edge, expected.mean() + edge) for x in (got, expected))
     count, mean, std = got.numel(), expected.mean(), expected.std()
@@ -160,7 +160,7 @@ def compare(got, expected):
     return "; ".join(what for what, differs in found.items() if differs)
 
 
-def test_the_comparison_tells_distributions_apart():
+def test_the_comparison_distinguishes_distributions():
     torch.manual_seed(0)
     normal, other = torch.randn(2, SEEDS, ENOUGH // SEEDS + 1).double()
     uniform = (torch.rand(normal.shape).double() - 0.5) * 12**0.5

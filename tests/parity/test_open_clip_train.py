@@ -1,4 +1,4 @@
-"""open_clip's training program, as it is: a model and a loss of the registry go the way that its own go."""
+"""open_clip's unmodified training program trains a model and a loss of the registry like its own."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ROWS, BATCHES = 4, 4
 
 
 class Batches:
-    """What the program takes for its data."""
+    """The data, as the program expects them."""
 
     num_batches, num_samples = BATCHES, ROWS * BATCHES
 
@@ -61,7 +61,7 @@ class Batches:
 
 
 def arguments(**changes):
-    """The program's arguments, as far as its loop and its choice of a loss look at them."""
+    """The arguments of the program that its training loop and its choice of a loss read."""
     defaults = {
         "device": "cpu", "precision": "fp32", "accum_freq": 1, "skip_scheduler": True, "grad_clip_norm": None,
         "horovod": False, "distill": False, "rank": 0, "local_rank": 0, "world_size": 1, "log_every_n_steps": 100,
@@ -73,7 +73,7 @@ def arguments(**changes):
 
 
 def train(model, loss, args, words=1, teacher=None):
-    """An epoch of open_clip's."""
+    """Run an epoch of open_clip's training program."""
     from open_clip_train.train import train_one_epoch
 
     model.output_dict = True
@@ -92,7 +92,7 @@ def _program():
 
 @pytest.fixture
 def pair(registry, kind, tmp_path):
-    """Our model and open_clip's, of equal weights."""
+    """Our model and open_clip's, with equal weights."""
     import open_clip
 
     raw = CONFIGS[kind]

@@ -1,4 +1,4 @@
-"""The same picture becomes the same tensor."""
+"""The same image becomes the same tensor."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ SIZES = [(201, 125), (33, 77), (32, 32), (17, 240), (300, 31), (500, 500), (31, 
 TARGETS = [(32, 32), (24, 48), (48, 24), (33, 31)]
 
 
-def picture(mode, size):
-    """Noise over a slope, with transparency where the mode has it."""
+def image(mode, size):
+    """Noise over a gradient, with transparency if the mode has it."""
     width, height = size
     random = np.random.default_rng(width * 1000 + height)
     slope = np.linspace(0, 200, width)[None, :, None] * np.linspace(0.2, 1, height)[:, None, None]
@@ -40,13 +40,13 @@ def test_evaluation(resize_mode, interpolation, target):
     ours = InferenceTransform(PreprocessConfig(**keys), target)
     for mode in MODES:
         for size in SIZES:
-            got, expected = ours(picture(mode, size)), theirs(picture(mode, size))
+            got, expected = ours(image(mode, size)), theirs(image(mode, size))
             assert (got - expected).abs().max() <= 1e-6, f"{mode} {size}"
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_the_defaults(mode):
-    given = picture(mode, (201, 125))
+    given = image(mode, (201, 125))
     theirs = image_transform(32, is_train=False)
     torch.testing.assert_close(
         InferenceTransform(PreprocessConfig(), (32, 32))(given), theirs(given), atol=1e-6, rtol=0
@@ -62,6 +62,6 @@ def test_a_tag(registry, name, tag):
 
     size = open_clip.get_model_config(name)["vision_cfg"]["image_size"]
     cfg = PreprocessCfg(**merge_preprocess_dict(PreprocessCfg(size=size), get_pretrained_cfg(name, tag)))
-    given = picture("RGB", (201, 125))
+    given = image("RGB", (201, 125))
     theirs = image_transform_v2(cfg, is_train=False)
     torch.testing.assert_close(registry.preprocess(name, tag)(given), theirs(given), atol=1e-6, rtol=0)

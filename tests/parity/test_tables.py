@@ -9,7 +9,7 @@ import torch
 from registry_plugins.openai_clip import plugin
 
 from registry_core import HubFile, Url
-from registry_core.tables import HUB_FILENAMES
+from registry_core.config.tables import HUB_FILENAMES
 
 open_clip = pytest.importorskip("open_clip")
 pytestmark = pytest.mark.parity
@@ -79,11 +79,11 @@ def test_a_tags_facts(model, tag):
         assert (tuple(value) if isinstance(value, list) else value) == facts.pop(key, None), key
     assert stated.get("quick_gelu") == facts.pop("quick_gelu", None)
     assert set(stated) <= {"preprocess_cfg", "quick_gelu"}
-    assert not facts, "open_clip knows more of this tag"
+    assert not facts, "open_clip has further facts about this tag"
 
 
 def check_hub(sources, hf_hub):
-    """A final slash leaves the file's name to be found: ours tries more than open_clip does, its own in its order."""
+    """After a final slash the file name is searched for. We try open_clip's names in its order, and further ones."""
     if not hf_hub:
         assert not sources
         return
@@ -96,7 +96,7 @@ def check_hub(sources, hf_hub):
 
 
 def hash_in(url):
-    """Where open_clip looks for a file's hash: in the address."""
+    """The hash of a file, which open_clip reads from its address."""
     if "openaipublic" in url:
         return url.split("/")[-2]
     return PurePosixPath(url).stem.rpartition("-")[2] if "mlfoundations" in url else ""

@@ -1,4 +1,4 @@
-"""What is frozen, and what is left out of weight decay."""
+"""Which parameters are frozen, and which are excluded from weight decay."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TIMM = {
 
 @pytest.fixture
 def fresh(registry):
-    """Makes both models of a config with random values: ours, open_clip's."""
+    """Makes our model and open_clip's from a config, with random weights."""
 
     def make(name):
         registry.add_config(CONFIGS[name], name)
@@ -71,7 +71,7 @@ def test_locking_the_text_tower(fresh, name, unlocked):
 
 @pytest.mark.parametrize("unlocked", [0, 1, 3])
 def test_frozen_batch_norms_of_timm(registry, unlocked):
-    """Those of groups that stay trainable go on learning."""
+    """Batch norms of trainable groups still update their statistics."""
     registry.add_config(TIMM, "timm")
     ours, theirs = registry.create("timm", False), open_clip.CLIP(**copy.deepcopy(TIMM))
     theirs.load_state_dict(ours.state_dict())
@@ -86,11 +86,11 @@ def test_frozen_batch_norms_of_timm(registry, unlocked):
 
 
 @pytest.mark.parametrize("config", [RESNET, TIMM], ids=["native", "timm"])
-def test_what_frozen_batch_norms_left_loads(registry, config, tmp_path):
-    """open_clip's frozen norms do not count their batches, and it reads checkpoints without the counts."""
+def test_a_checkpoint_of_frozen_batch_norms_loads(registry, config, tmp_path):
+    """open_clip's frozen norms have no `num_batches_tracked`, and it loads checkpoints without these counts."""
     name = registry.add_config(config, "mine")
     ours, theirs = registry.create(name, False), open_clip.CLIP(**copy.deepcopy(config))
-    picture = torch.randn(1, 3, 64, 64)
+    image = torch.randn(1, 3, 64, 64)
     whole = tmp_path / "whole.pt"
     torch.save(ours.state_dict(), whole)
     for model in (ours, theirs):
@@ -99,17 +99,17 @@ def test_what_frozen_batch_norms_left_loads(registry, config, tmp_path):
     torch.save(theirs.state_dict(), locked)
     assert not any(key.endswith("num_batches_tracked") for key in theirs.state_dict())
     with torch.no_grad():
-        expected = theirs.eval().encode_image(picture)
+        expected = theirs.eval().encode_image(image)
         for model in (registry.create(name, locked), ours):
             registry.load(model, locked)
-            torch.testing.assert_close(model.encode_image(picture), expected, atol=2e-5, rtol=2e-5)
+            torch.testing.assert_close(model.encode_image(image), expected, atol=2e-5, rtol=2e-5)
     registry.save(ours, tmp_path / "saved")
     saved = registry.create(f"local-dir:{tmp_path / 'saved'}")
-    assert torch.equal(saved.encode_image(picture), ours.encode_image(picture))
+    assert torch.equal(saved.encode_image(image), ours.encode_image(image))
     assert registry.load(ours, whole).unexpected == []
 
 
-def test_numbers_of_groups_may_be_of_another_library(fresh):
+def test_numbers_of_groups_may_be_numpy_integers(fresh):
     import numpy as np
 
     ours, theirs = fresh("vit")
@@ -139,12 +139,12 @@ def test_frozen_batch_norms_in_training(fresh):
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_names_left_out_of_weight_decay(fresh, name):
+def test_names_excluded_from_weight_decay(fresh, name):
     ours, theirs = fresh(name)
     assert ours.no_weight_decay() == theirs.no_weight_decay()
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_a_fresh_models_trainable_names(fresh, name):
+def test_trainable_parameters_of_a_new_model(fresh, name):
     ours, theirs = fresh(name)
     assert trainable(ours) == trainable(theirs)

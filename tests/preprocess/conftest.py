@@ -1,4 +1,4 @@
-"""Pictures of many modes."""
+"""Images with random pixels, in any mode."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _CHANNELS = {"RGBA": 4, "RGBa": 4, "LA": 2, "La": 2}
 
 @pytest.fixture
 def noise():
-    """Makes a picture of a mode and (width, height), with pixels of every value."""
+    """noise(mode, (width, height)) -> an image with random pixels of all values."""
 
     def make(mode, size=(37, 53), seed=0):
         random = np.random.default_rng(seed)

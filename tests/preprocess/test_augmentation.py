@@ -1,4 +1,4 @@
-"""AugmentationConfig: strict, and nothing in it without effect."""
+"""AugmentationConfig: unknown keys, wrong values and keys without effect are errors."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def test_the_default_is_a_crop_and_nothing_else():
     assert AugmentationConfig().model_dump(exclude_none=True) == {"scale": (0.9, 1.0), "use_timm": False}
 
 
-def test_a_config_is_taken_as_it_is():
+def test_a_config_is_used_unchanged():
     config = AugmentationConfig(gray_scale_prob=0.2)
     assert augmentation_config(config) is config
     assert pickle.loads(pickle.dumps(config)) == config
 
 
-def test_lists_of_json_are_pairs():
+def test_json_lists_become_tuples():
     config = augmentation_config({"scale": [0.4, 1.0], "color_jitter": [0.3, 0.3, 0.3, 0.1], "color_jitter_prob": 0.8})
     assert config.scale == (0.4, 1.0)
     assert config.color_jitter == (0.3, 0.3, 0.3, 0.1)
@@ -41,12 +41,9 @@ def test_lists_of_json_are_pairs():
         ({"ratio": (2.0, 0.5), "use_timm": True}, r"ratio is \(smallest, largest\)"),
         ({"gray_scale_prob": 1.5}, r"gray_scale_prob: .*less than or equal to 1"),
         ({"gray_scale_prob": "0.2"}, r"gray_scale_prob: .*valid number, got '0\.2'"),
-        ({"re_prob": 0.5}, r"re_prob would have no effect: with use_timm=True it has"),
+        ({"re_prob": 0.5}, r"re_prob would have no effect with use_timm=False"),
         ({"ratio": (0.5, 2.0), "re_count": 2}, r"ratio, re_count would have no effect"),
-        (
-            {"use_timm": True, "gray_scale_prob": 0.2},
-            r"gray_scale_prob would have no effect: with use_timm=False it has",
-        ),
+        ({"use_timm": True, "gray_scale_prob": 0.2}, r"gray_scale_prob would have no effect with use_timm=True"),
         ({"color_jitter": 0.4}, r"color_jitter would have no effect: it needs color_jitter_prob, or use_timm=True"),
         ({"color_jitter_prob": 0.8}, r"color_jitter_prob needs color_jitter=\(brightness, .*got color_jitter=None"),
         ({"color_jitter": (0.3, 0.3, 0.3), "color_jitter_prob": 0.8}, r"color_jitter_prob needs color_jitter=\("),
@@ -60,17 +57,19 @@ def test_lists_of_json_are_pairs():
 def test_a_mistake_is_named(keys, words):
     with pytest.raises(OverrideError, match=words) as caught:
         augmentation_config(keys)
-    assert "augmentation=" in str(caught.value)
+    assert caught.value.argument == "augmentation"
+    assert caught.value.problems
 
 
 @pytest.mark.parametrize("given", [0.5, "strong", [("scale", (0.4, 1.0))], True])
-def test_no_mapping(given):
-    with pytest.raises(OverrideError, match=r"augmentation=.*: expected an AugmentationConfig or a mapping"):
+def test_a_value_that_is_not_a_mapping(given):
+    with pytest.raises(OverrideError, match=r"augmentation=.*: expected an AugmentationConfig or a mapping") as caught:
         augmentation_config(given)
+    assert (caught.value.argument, caught.value.found) == ("augmentation", given)
 
 
 @given(st.dictionaries(st.text(max_size=8), st.none() | st.integers() | st.floats() | st.text(max_size=3), max_size=4))
-def test_whatever_is_given_it_is_a_config_or_a_typed_error(keys):
+def test_any_mapping_gives_a_config_or_an_override_error(keys):
     try:
         made = augmentation_config(keys)
     except OverrideError:

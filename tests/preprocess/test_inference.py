@@ -1,4 +1,4 @@
-"""The evaluation transform, by what it does to pictures made to tell."""
+"""The evaluation transform: what it does to images with known pixels."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def striped(width, height):
 
 @settings(deadline=None)
 @given(
-    picture=st.tuples(st.integers(1, 60), st.integers(1, 60)),
+    image_size=st.tuples(st.integers(1, 60), st.integers(1, 60)),
     size=st.tuples(st.integers(1, 24), st.integers(1, 24)),
     mode=st.sampled_from(["L", "RGBA", "P", "CMYK", "RGB", "LA", "1"]),
     resize=st.sampled_from(["shortest", "longest", "squash"]),
     interpolation=st.sampled_from(["bicubic", "bilinear", "random"]),
 )
-def test_any_picture_becomes_a_tensor_of_the_size(picture, size, mode, resize, interpolation):
-    got = transform(size, resize_mode=resize, interpolation=interpolation)(striped(*picture).convert(mode))
+def test_any_image_becomes_a_tensor_of_the_size(image_size, size, mode, resize, interpolation):
+    got = transform(size, resize_mode=resize, interpolation=interpolation)(striped(*image_size).convert(mode))
     assert got.shape == (3, *size)
     assert got.dtype == torch.float32
     assert got.min() >= 0
@@ -52,9 +52,9 @@ def test_mean_and_std_are_by_channel():
 
 def test_shortest_crops_the_centre():
     got = transform(resize_mode="shortest")(striped(32, 8))
-    assert got[0].min() > 0.3  # the left and right thirds are gone
+    assert got[0].min() > 0.3  # the left and right thirds are cut off
     assert got[0].max() < 0.7
-    assert got[1].min() < 0.1  # top to bottom is all there
+    assert got[1].min() < 0.1  # the full height is kept
     assert got[1].max() > 0.9
 
 
@@ -81,30 +81,30 @@ def test_a_target_that_is_not_square(resize):
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1", "LA", "I;16"])
 def test_any_mode_becomes_rgb(mode):
-    picture = Image.new("L", (8, 8), 255).convert(mode) if mode != "I;16" else Image.new("I;16", (8, 8), 200)
-    assert transform()(picture).shape == (3, 8, 8)
+    image = Image.new("L", (8, 8), 255).convert(mode) if mode != "I;16" else Image.new("I;16", (8, 8), 200)
+    assert transform()(image).shape == (3, 8, 8)
 
 
 def test_bilinear_differs_from_bicubic():
-    picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8))
-    bicubic = transform(interpolation="bicubic")(picture)
-    assert (transform(interpolation="bilinear")(picture) - bicubic).abs().max() > 0.01
-    assert torch.equal(transform(interpolation="random")(picture), bicubic)
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8))
+    bicubic = transform(interpolation="bicubic")(image)
+    assert (transform(interpolation="bilinear")(image) - bicubic).abs().max() > 0.01
+    assert torch.equal(transform(interpolation="random")(image), bicubic)
 
 
-def test_printing_it_says_what_it_does():
+def test_its_repr_lists_the_settings():
     text = repr(transform((8, 6), resize_mode="squash"))
     assert text == "InferenceTransform(8x6, bicubic, squash, RGB, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))"
 
 
-def test_it_goes_into_worker_processes():
-    picture = striped(20, 10)
+def test_it_can_be_pickled():
+    image = striped(20, 10)
     again = pickle.loads(pickle.dumps(transform()))
-    assert torch.equal(again(picture), transform()(picture))
+    assert torch.equal(again(image), transform()(image))
 
 
 class TestOfARegistry:
-    def test_a_tag_decides(self, registry):
+    def test_a_tag_sets_the_preprocessing(self, registry):
         plain = registry.preprocess("ViT-B-32")
         tagged = registry.preprocess("ViT-B-32", "openai")
         assert repr(plain) == repr(tagged)
@@ -120,6 +120,6 @@ class TestOfARegistry:
         with torch.no_grad():
             assert model.encode_image(made(striped(50, 40))[None]).shape == (1, 48)
 
-    def test_a_size_of_its_own_goes_before_the_towers(self, registry):
+    def test_the_preprocessing_size_overrides_the_size_of_the_tower(self, registry):
         model = registry.create("tiny", False, preprocess_cfg={"size": [48, 32]})
         assert registry.preprocess(model).size == (48, 32)

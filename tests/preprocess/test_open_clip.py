@@ -1,4 +1,4 @@
-"""Under the same seeds, training sees the same pictures as with open_clip."""
+"""With the same seeds, the training transform gives the same tensors as open_clip's."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ AUGMENTATIONS = {
 }  # fmt: skip
 
 
-def seeded(made, picture, seed):
+def seeded(made, image, seed):
     torch.manual_seed(seed)
     random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 - timm's generator, where it uses one
-    return made(picture)
+    np.random.seed(seed)  # noqa: NPY002 - some transforms of timm use it
+    return made(image)
 
 
 @pytest.mark.parametrize("size", [(24, 24), (17, 31)])
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear", "random"])
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_training(name, interpolation, size, noise):
-    said = AUGMENTATIONS[name]
+    given = AUGMENTATIONS[name]
     keys = {"interpolation": interpolation, "mean": (0.1, 0.2, 0.3), "std": (0.5, 0.6, 0.7)}
-    ours = TrainingTransform(PreprocessConfig(**keys), size, augmentation_config(said))
-    theirs = transform.image_transform(size, is_train=True, aug_cfg=dict(said or {}), **keys)
+    ours = TrainingTransform(PreprocessConfig(**keys), size, augmentation_config(given))
+    theirs = transform.image_transform(size, is_train=True, aug_cfg=dict(given or {}), **keys)
     for seed in range(10):
-        picture = noise("RGB", (31 + 7 * seed, 87 - 5 * seed), seed)
-        difference = (seeded(ours, picture, seed) - seeded(theirs, picture, seed)).abs().max()
+        image = noise("RGB", (31 + 7 * seed, 87 - 5 * seed), seed)
+        difference = (seeded(ours, image, seed) - seeded(theirs, image, seed)).abs().max()
         assert difference <= 1e-6, f"seed {seed}"
 
 
@@ -57,5 +57,5 @@ def test_training_on_other_modes(mode, noise):
     ours = TrainingTransform(PreprocessConfig(), (24, 24), augmentation_config(AUGMENTATIONS["simclr"]))
     theirs = transform.image_transform((24, 24), is_train=True, aug_cfg=dict(AUGMENTATIONS["simclr"]))
     for seed in range(10):
-        picture = noise(mode, (33, 51), seed)
-        assert (seeded(ours, picture, seed) - seeded(theirs, picture, seed)).abs().max() <= 1e-6
+        image = noise(mode, (33, 51), seed)
+        assert (seeded(ours, image, seed) - seeded(theirs, image, seed)).abs().max() <= 1e-6

@@ -1,4 +1,4 @@
-"""The contract suite finds what it is for: a plugin with a fault fails the test that speaks of it."""
+"""A plugin with a fault fails the contract test for this fault."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pytest
 
 from registry_core.scaffold import write_plugin
 
-# fault -> file of the package, what is replaced in it, by what, and the test that must fail
+# fault -> file of the package, text in it, replacement, and the test that must fail
 FAULTS = {
     "imports torch": ("plugin.py", "REGISTRY_CORE_API", "import torch\nREGISTRY_CORE_API", "is_light_to_import"),
-    "takes any key": (
+    "accepts any key": (
         "config.py", "    architecture:", '    model_config = {"extra": "ignore"}\n    architecture:',
         "refuses_unknown_config_keys",
     ),
@@ -22,11 +22,11 @@ FAULTS = {
         "plugin.py", "@hookimpl\ndef list_pretrained", "def list_pretrained",
         "marks_every_function_that_has_a_hooks_name",
     ),
-    "lists a tag that leads nowhere": (
+    "lists a tag without weights": (
         "plugin.py", "return list(_tags())", "return [('ViT-B-32', 'nowhere')]",
         "each_tag_leads_to_weights_that_can_be_fetched",
     ),
-    "answers for all": (
+    "answers for every model": (
         "plugin.py", "return None if row is None else ", "return ", "answers_for_nothing_that_is_not_its_own",
     ),
     "leaves a parameter unwritten": (
@@ -38,30 +38,30 @@ FAULTS = {
         "convert.py", "own = {name: tensor", "own = {name.replace('ln_', 'norm_'): tensor",
         "loads_its_own_state_dict_bit_by_bit",
     ),
-    "drops what it does not know": (
+    "drops unknown tensors": (
         "convert.py", "if name not in ARCHIVE_NUMBERS}", "if 'surely' not in name}",
         "refuses_a_checkpoint_with_an_unknown_key",
     ),
-    "is always whole": (
+    "always builds both towers": (
         "model.py", "super().__init__(config, tower)", "super().__init__(config, None)", "the_absent_tower_says_so",
     ),
-    "has other features": (
+    "returns wrong features": (
         "model.py", "return self.encode_tokens(text)[0]", "return self.encode_tokens(text)[1]", "encodes_texts",
     ),
 }  # fmt: skip
 
 
 def failing(folder, test):
-    """The names of the failing ones among the contract's tests of a name; they run in a process of their own."""
+    """Run the contract tests of a name in a new process; return the names of those that fail, and the output."""
     options = ["-q", "-p", "no:cacheprovider", "-rfE", "-k", f"test_{test}"]
     command = [sys.executable, "-P", "-m", "pytest", *options, "tests/test_contract.py"]
-    surroundings = {**os.environ, "PYTHONPATH": str(folder)}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=surroundings)
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=environment)
     return set(re.findall(r"^FAILED \S+::test_(\w+)", done.stdout, re.MULTILINE)), done.stdout + done.stderr
 
 
 def written(folder):
-    """A package of the scaffold, on a path as an installed one is."""
+    """Write the package of the scaffold, with the metadata of an installed distribution."""
     package = write_plugin("faulty", folder, {})
     info = folder / "faulty-0.1.0.dist-info"
     info.mkdir()
@@ -70,7 +70,7 @@ def written(folder):
     return package.folder
 
 
-@pytest.mark.parametrize("fault", ["imports torch", "leaves a parameter unwritten", "is always whole"])
+@pytest.mark.parametrize("fault", ["imports torch", "leaves a parameter unwritten", "always builds both towers"])
 def test_a_fault_is_found(tmp_path, fault):
     check(tmp_path, fault)
 

@@ -1,4 +1,4 @@
-"""What registry_core.testing.loading leaves behind."""
+"""registry_core.testing.loading leaves the settings of torch unchanged."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from registry_core.testing.loading import filled_with_nan
 
 
 @pytest.mark.parametrize("before", [(False, False), (True, False), (True, True)])
-def test_filled_with_nan_leaves_torch_as_it_was(before):
-    enabled, lenient = before
-    torch.use_deterministic_algorithms(enabled, warn_only=lenient)
+def test_filled_with_nan_restores_the_settings_of_torch(before):
+    enabled, warn_only = before
+    torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
     try:
         with filled_with_nan():
             assert torch.empty(3).isnan().all()

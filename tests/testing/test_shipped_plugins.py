@@ -49,7 +49,7 @@ class TestDaclip(ArchitectureContract):
     small = {**SMALL, "base_architecture": "openai_clip"}
     most_on_meta = 4
 
-    def forward(self, model, pictures, texts):
+    def forward(self, model, images, texts):
         import torch
 
-        return model(pictures, torch.cat([texts, texts], dim=-1))
+        return model(images, torch.cat([texts, texts], dim=-1))

@@ -1,4 +1,4 @@
-"""Packages that are really installed: into environments of their own, or as dist-info folders on a path."""
+"""Really installed packages: in their own virtual environments, or as dist-info folders on a path."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ from pathlib import Path
 
 import pytest
 
+collect_ignore = ["earlier"]  # packages with tests of their own, which run where they are installed
+
 ROOT = Path(__file__).resolve().parents[2]
 HEADER = "from registry_core import ModelConfig, Url, Weights, hookimpl\n"
 
 
 class Environment:
-    """A virtual environment that also sees the packages of the one that runs the tests."""
+    """A virtual environment that also sees the packages of the environment that runs the tests."""
 
     def __init__(self, folder):
         self.folder = folder
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
         (packages,) = folder.glob("lib/python*/site-packages")
-        # addsitedir, unlike a bare path, follows the .pth files there: an editable installation is one.
+        # Unlike a plain path, addsitedir reads the .pth files in the folder. An editable installation is such a file.
         lines = [f"import site; site.addsitedir({path!r})" for path in site.getsitepackages()]
         (packages / "tests.pth").write_text("\n".join(lines) + "\n")
         self.python = folder / "bin" / "python"
@@ -45,11 +47,11 @@ class Environment:
 
 @pytest.fixture(scope="session")
 def examples(tmp_path_factory):
-    """An environment with both example packages, and the folders that they were installed from."""
+    """An environment with both example packages. `sources` holds the folders that they were installed from."""
     folder = tmp_path_factory.mktemp("examples")
     environment = Environment(folder / "environment")
     sources = [folder / name for name in ("long_clip", "alpha_clip")]
-    for source in sources:  # a copy, since building leaves its files in the source
+    for source in sources:  # a copy, because building writes files into the source
         ignored = shutil.ignore_patterns("build", "*.egg-info", "__pycache__")
         shutil.copytree(ROOT / "examples" / source.name, source, ignore=ignored)
     environment.install(*sources)
@@ -59,19 +61,19 @@ def examples(tmp_path_factory):
 
 @pytest.fixture
 def fresh_environment(tmp_path):
-    """An environment with nothing added."""
+    """An environment without additional packages."""
     return Environment(tmp_path / "environment")
 
 
 @pytest.fixture
 def install(tmp_path, monkeypatch):
     """install("acme", {"entry": source}) puts a distribution on the path of this process; returns the path."""
-    place = tmp_path / "site"
-    place.mkdir()
-    monkeypatch.syspath_prepend(str(place))
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
     before = set(sys.modules)
 
-    def install(distribution, entries, *, number="1.2.3", requires=(), at=place):
+    def install(distribution, entries, *, number="1.2.3", requires=(), at=folder):
         points = []
         for entry, source in entries.items():
             module = f"{distribution.replace('-', '_')}_{entry}"

@@ -1,4 +1,4 @@
-"""An installed open_clip_torch and the registry in one process: neither disturbs the other."""
+"""An installed open_clip_torch and the registry work in one process and do not affect each other."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ ours = registry.create("shared-tiny", folder / "tiny.pt")
 wrapped = registry.create("daclip_shared-tiny", folder / "tiny.pt")
 again = open_clip.create_model("shared-tiny", pretrained=str(folder / "tiny.pt")).eval()
 
-pictures, texts = torch.randn(2, 3, 64, 64), torch.randint(1, 600, (2, 77))
+images, texts = torch.randn(2, 3, 64, 64), torch.randint(1, 600, (2, 77))
 with torch.no_grad():
     gap = max(
-        (ours.encode_image(pictures) - theirs.encode_image(pictures)).abs().max().item(),
+        (ours.encode_image(images) - theirs.encode_image(images)).abs().max().item(),
         (ours.encode_text(texts) - theirs.encode_text(texts)).abs().max().item(),
-        (wrapped.encode_image(pictures) - theirs.encode_image(pictures)).abs().max().item(),
-        (again.encode_image(pictures) - theirs.encode_image(pictures)).abs().max().item(),
+        (wrapped.encode_image(images) - theirs.encode_image(images)).abs().max().item(),
+        (again.encode_image(images) - theirs.encode_image(images)).abs().max().item(),
     )
 print(json.dumps({
     "gap": gap,
@@ -62,7 +62,7 @@ TINY = {
 
 
 @pytest.mark.parametrize("order", ["open_clip first", "registry first"])
-def test_both_work_side_by_side(order):
+def test_the_registry_and_open_clip_work_in_one_process(order):
     pytest.importorskip("open_clip")
     command = [sys.executable, "-P", "-c", CODE, order, json.dumps(TINY)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -122,9 +122,9 @@ untouched |= {"their lists": of_open_clip() == before, "process": state() == pro
 
 reread, _, their_preprocess = open_clip.create_model_and_transforms("shared-tiny", str(folder / "tiny.pt"))
 ids = layer.tokenize(["a cat", "x " * 100])
-pictures = torch.randn(2, 3, 64, 64)
+images = torch.randn(2, 3, 64, 64)
 with torch.no_grad():
-    outputs = [model.eval()(pictures, ids % 600)[:2] for model in (ours, theirs, reread)]
+    outputs = [model.eval()(images, ids % 600)[:2] for model in (ours, theirs, reread)]
 untouched |= {
     "tokens": torch.equal(ids, open_clip.tokenize(["a cat", "x " * 100])),
     "modules": sys.modules["open_clip"] is open_clip and open_clip.__file__ is not None,
@@ -141,7 +141,7 @@ print(json.dumps({
 
 
 @pytest.mark.parametrize("order", ["open_clip first", "layer first"])
-def test_the_layer_and_open_clip_work_side_by_side(order):
+def test_the_compat_layer_and_open_clip_work_in_one_process(order):
     pytest.importorskip("open_clip")
     command = [sys.executable, "-P", "-c", LAYER, order, json.dumps(TINY)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -153,7 +153,7 @@ def test_the_layer_and_open_clip_work_side_by_side(order):
     assert not found["mixed up"]
 
 
-def test_the_registry_imports_nothing_of_open_clip():
+def test_the_registry_does_not_import_open_clip():
     code = """
 import json, sys
 sys.modules["open_clip"] = None

@@ -1,4 +1,4 @@
-"""Two hundred plugins of fifty models each: what grows with their number, and what does not."""
+"""Two hundred plugins with fifty models each: which costs grow with their number, and which do not."""
 
 from __future__ import annotations
 
@@ -61,18 +61,18 @@ def test_all_are_listed_and_all_work(many):
 
 
 def test_the_list_is_printed_without_a_heavy_table(many):
-    # A table library takes a millisecond a row; twenty thousand of them are what a user would wait for.
+    # A table library takes a millisecond for each row, and the user would wait for twenty thousand rows.
     out = run(many, "from registry_core.cli import main\nmain(['list'])\nprint('rich.table' in sys.modules)")
     lines = out.splitlines()
-    assert len(lines) > 2 * COUNT * EACH, "daclip has one more for each"
+    assert len(lines) > 2 * COUNT * EACH, "daclip adds a model for each of them"
     assert lines[-1] == "False"
 
 
-def test_creating_asks_nobody_for_lists(many):
+def test_create_calls_no_listing_hook(many):
     code = """
 import json
 from registry_core import Registry
-from registry_core.trace import recorded
+from registry_core.hooks.trace import recorded
 registry = Registry()
 registry.plugins()
 with recorded() as steps:
@@ -84,7 +84,7 @@ print(json.dumps(sorted({step.hook for step in steps})))
     assert not {"list_models", "derive_models", "list_pretrained", "describe_models"} & set(hooks)
 
 
-def test_one_that_is_named_is_the_only_one_imported(many):
+def test_only_selected_plugins_are_imported(many):
     code = """
 import json
 from registry_core import Registry

@@ -1,4 +1,4 @@
-"""registry-core new-plugin: a package that works at once."""
+"""registry-core new-plugin writes a package that works immediately."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def test_its_tests_pass_right_after_an_editable_installation(fresh_environment, 
     assert found["origin"] == str(package / "fresh_clip" / "models.jsonl")
     again = fresh_environment.run("-m", "registry_core", "new-plugin", "fresh_clip", cwd=tmp_path, check=False)
     assert again.returncode == 1
-    assert "already used by the plugin fresh_clip (fresh-clip 0.1.0)" in again.stderr
+    assert "fresh_clip (fresh-clip 0.1.0)" in again.stderr
 
 
-def test_nothing_of_the_template_is_left_over(tmp_path):
+def test_no_placeholder_of_the_template_remains(tmp_path):
     written = write_plugin("my-clip", tmp_path / "new", {})
     assert (written.name, written.folder) == ("my_clip", tmp_path / "new")
     for file in written.files:
@@ -54,23 +54,30 @@ def test_the_command_says_what_to_do_next(tmp_path, capsys, monkeypatch):
 
 class TestRefusals:
     @pytest.mark.parametrize("name", ["", "My Clip", "9lives", "class", "a.b", "größe"])
-    def test_a_name_that_is_none(self, tmp_path, name):
-        with pytest.raises(RegistryError, match=r"cannot be the name of a plugin .* a letter first, such as my_clip"):
+    def test_an_invalid_name(self, tmp_path, name):
+        with pytest.raises(
+            RegistryError, match=r"cannot be the name of a plugin .* a letter, such as my_clip"
+        ) as caught:
             write_plugin(name, tmp_path / "new", {})
+        assert (caught.value.argument, caught.value.found) == ("name", name)
         assert not (tmp_path / "new").exists()
 
-    def test_the_name_of_a_plugin(self, capsys, tmp_path):
+    def test_the_name_of_an_installed_plugin(self, capsys, tmp_path):
         assert main(["new-plugin", "daclip", "--folder", str(tmp_path / "new")]) == 1
         assert "'daclip' is already used by the plugin daclip (registry_core" in capsys.readouterr().err
+        with pytest.raises(RegistryError) as caught:
+            write_plugin("daclip", tmp_path / "new", {"daclip": "daclip (registry_core 0.1.0)"})
+        assert (caught.value.name, caught.value.found) == ("daclip", "daclip (registry_core 0.1.0)")
+        assert not (tmp_path / "new").exists()
 
-    def test_the_name_of_a_package(self, tmp_path):
-        with pytest.raises(RegistryError, match=r"A package 'torch' can be imported here already.*take another name"):
+    def test_the_name_of_an_importable_package(self, tmp_path):
+        with pytest.raises(RegistryError, match=r"A package 'torch' can already be imported.*another name") as caught:
             write_plugin("torch", tmp_path / "new", {})
+        assert (caught.value.argument, caught.value.name) == ("name", "torch")
 
-    def test_a_folder_with_something_in_it(self, tmp_path):
-        (tmp_path / "mine.txt").write_text("dear to me")
-        with pytest.raises(
-            RegistryError, match=r"is not an empty folder\. Nothing was written; give another one by --folder"
-        ):
+    def test_a_folder_that_is_not_empty(self, tmp_path):
+        (tmp_path / "mine.txt").write_text("kept")
+        with pytest.raises(RegistryError, match=r"is not an empty folder\. Nothing was written.*--folder") as caught:
             write_plugin("my_clip", tmp_path, {})
+        assert caught.value.path == tmp_path
         assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]

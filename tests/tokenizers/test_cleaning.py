@@ -1,4 +1,4 @@
-"""The short ways of cleaning against ftfy itself."""
+"""The shortcuts of cleaning, compared with ftfy itself."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from registry_core.tokenizers.cleaning import CLEANERS, repaired
 NAMED = sorted(set("".join(badness.MOJIBAKE_CATEGORIES.values())) | set("вЂГўВЂРС°×√≈‚Äāβ€®™´") - {"-"})
 
 
-# Characters that some step of ftfy deals with, and what stands beside them in texts.
+# Characters that a step of ftfy handles, and characters that occur next to them in texts.
 SPECIAL = [
     *"&<>;'\"?\x00\x08\x0b\x1a\x1b\x7f\x81\x85\x9d\r\n\t\xa0\xad\ufeff\ufffc\ufffd\u200b\u2028\u2029\u3000",
     *"\u02bc\u2018\u2019\u201a\u201c\u201d\u201eﬁﬂŉǆ\ufb05\uff21\uff06\uff1c\uff71\uff9e\uffe9ÃÂœŒ°±€",
@@ -44,7 +44,7 @@ def decoded_wrongly(text, *pairs):
 
 
 def wrongly_decoded(r):
-    """Parts of texts, each written and read in some encodings, among characters that a step deals with."""
+    """Return parts of texts, written and read in different encodings, among characters that a step handles."""
     parts = []
     for _ in range(r.randint(1, 4)):
         part = "".join(r.choice(GOOD if r.random() < 0.8 else SPECIAL) for _ in range(r.randint(1, 6)))
@@ -62,45 +62,45 @@ def short(text):
     return cleaning._repairs()[0](text)
 
 
-def test_the_installed_ftfy_is_the_one_that_the_short_way_is_known_to_fit():
+def test_the_installed_ftfy_is_the_release_of_the_shortcut():
     assert isinstance(cleaning._repairs()[0], cleaning._Steps)
 
 
-def test_the_short_way_equals_the_full_one_on_fuzzed_texts(fuzzed):
+def test_the_shortcut_equals_the_full_way_on_fuzzed_texts(fuzzed):
     texts = fuzzed(3000, seed=21)
     assert [text for text in texts if repaired(text).split() != in_full(text).split()] == []
 
 
 @pytest.mark.large
-def test_the_short_way_equals_the_full_one_on_100_000_texts_with_wrongly_decoded_parts():
+def test_the_shortcut_equals_the_full_way_on_100_000_texts_with_wrongly_decoded_parts():
     r = random.Random(23)
     texts = [wrongly_decoded(r) for _ in range(100_000)]
     assert [text for text in texts if short(text) != fix_text(text)] == []
 
 
 @given(st.text(string.printable, max_size=60))
-def test_printable_ascii_is_cleaned_as_in_full(text):
+def test_printable_ascii_is_cleaned_as_by_ftfy(text):
     assert repaired(text).split() == in_full(text).split()
 
 
-def test_an_ampersand_before_any_two_characters_is_cleaned_as_in_full():
+def test_an_ampersand_before_any_two_characters_is_cleaned_as_by_ftfy():
     printable = [chr(code) for code in range(0x20, 0x7F)]
     texts = [f"A{end}&{first}{second}" for first in printable for second in ("", *printable) for end in ("", "&")]
     assert [text for text in texts if repaired(text) != in_full(text)] == []
 
 
 @given(st.text(st.sampled_from("&;#xamp<>ltgqu0123456789ot'\" eé")))
-def test_entities_are_cleaned_as_in_full(text):
+def test_entities_are_cleaned_as_by_ftfy(text):
     assert repaired(text).split() == in_full(text).split()
 
 
 @given(st.text(st.sampled_from([*NAMED, *"aZ .,?!\xa0éЂ"]), max_size=8))
-def test_what_looks_like_wrong_decoding_is_cleaned_as_in_full(text):
+def test_apparent_wrong_decoding_is_cleaned_as_by_ftfy(text):
     assert repaired(text).split() == in_full(text).split()
 
 
 @pytest.mark.parametrize("written", sorted(set(WRITTEN_AS)))
-def test_every_wrong_pair_of_encodings_is_repaired_as_in_full(written):
+def test_every_wrong_pair_of_encodings_is_repaired_as_by_ftfy(written):
     r = random.Random(written)
     for read, times in itertools.product(READ_AS, (1, 2)):
         for _ in range(20):
@@ -110,7 +110,7 @@ def test_every_wrong_pair_of_encodings_is_repaired_as_in_full(written):
 
 
 @given(st.lists(st.tuples(st.lists(st.sampled_from(GOOD + SPECIAL) | st.characters(), max_size=6), PAIRS), max_size=4))
-def test_texts_with_wrongly_decoded_parts_are_repaired_as_in_full(parts):
+def test_texts_with_wrongly_decoded_parts_are_repaired_as_by_ftfy(parts):
     text = "".join(decoded_wrongly("".join(part), *pairs) for part, pairs in parts)
     assert short(text) == fix_text(text)
 
@@ -120,11 +120,11 @@ def test_texts_with_wrongly_decoded_parts_are_repaired_as_in_full(parts):
         "".join
     )
 )
-def test_lines_are_repaired_as_in_full(text):
+def test_lines_are_repaired_as_by_ftfy(text):
     assert short(text) == fix_text(text)
 
 
-def test_the_quick_look_at_wrong_decoding_finds_what_ftfy_finds():
+def test_the_fast_search_finds_the_same_wrong_decoding_as_ftfy():
     quick = cleaning._repairs()[0].is_bad
     letters = [*NAMED, *"aZ .?\n_1\xa0ÃÂœéЂ"]
     pairs = map("".join, itertools.product(letters, letters))
@@ -137,12 +137,12 @@ def test_the_quick_look_at_wrong_decoding_finds_what_ftfy_finds():
 
 
 @given(st.text(st.sampled_from([*NAMED, *"aZ .,?!\xa0éЂÃÂ"]), max_size=30))
-def test_the_quick_look_agrees_with_ftfy_in_longer_texts(text):
+def test_the_fast_search_agrees_with_ftfy_in_longer_texts(text):
     assert bool(cleaning._repairs()[0].is_bad(text)) == badness.is_bad(text)
 
 
 @pytest.mark.parametrize("name", ["_KNOWN_BADNESS", "_KNOWN_RELEASE"])
-def test_an_unknown_ftfy_is_asked_about_each_text(monkeypatch, name):
+def test_each_text_is_passed_to_an_unknown_ftfy(monkeypatch, name):
     monkeypatch.setattr(cleaning, name, "of another release")
     cleaning._repairs.cache_clear()
     try:
@@ -152,7 +152,7 @@ def test_an_unknown_ftfy_is_asked_about_each_text(monkeypatch, name):
         cleaning._repairs.cache_clear()
 
 
-def test_every_character_alone_is_cleaned_as_in_full():
+def test_every_character_alone_is_cleaned_as_by_ftfy():
     codes = [*range(0x3200), *range(0xD700, 0x10100), *range(0x1D100, 0x1D800), 0xE0001, sys.maxunicode]
     assert [hex(code) for code in codes if repaired(chr(code)).split() != in_full(chr(code)).split()] == []
 

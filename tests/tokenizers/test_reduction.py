@@ -8,7 +8,7 @@ import torch
 
 from registry_core import BuildError
 from registry_core.tokenizers.clip_bpe import ClipOptions, ClipTokenizer
-from registry_core.tokenizers.reduction import chosen_words
+from registry_core.tokenizers.reduction import most_important
 
 TEXT = " ".join("abcdefghijklmnopqrstuvwxyz")
 
@@ -53,15 +53,15 @@ def test_random_keeps_the_order_and_shuffle_does_not():
 def test_syntax_prefers_nouns_then_adjectives_then_verbs_and_keeps_the_order():
     words = ["the", "big", "dog", "chases", "a", "cat"]
     tags = ["DT", "JJ", "NN", "VBZ", "DT", "NNS"]
-    assert chosen_words(words, tags, 2) == ["dog", "cat"]
-    assert chosen_words(words, tags, 3) == ["big", "dog", "cat"]
-    assert chosen_words(words, tags, 4) == ["big", "dog", "chases", "cat"]
-    assert chosen_words(words, tags, 5) == ["the", "big", "dog", "chases", "cat"]
-    assert chosen_words(words, tags, 99) == words
+    assert most_important(words, tags, 2) == ["dog", "cat"]
+    assert most_important(words, tags, 3) == ["big", "dog", "cat"]
+    assert most_important(words, tags, 4) == ["big", "dog", "chases", "cat"]
+    assert most_important(words, tags, 5) == ["the", "big", "dog", "chases", "cat"]
+    assert most_important(words, tags, 99) == words
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 6])
-def test_words_of_many_tokens_that_syntax_keeps_are_cut_and_still_end(monkeypatch, length):
+def test_words_of_many_tokens_that_syntax_keeps_are_truncated(monkeypatch, length):
     tagger = SimpleNamespace(  # nltk's data is a download of its own
         tokenize=SimpleNamespace(word_tokenize=str.split), pos_tag=lambda words: [(word, "NN") for word in words]
     )
@@ -76,5 +76,8 @@ def test_words_of_many_tokens_that_syntax_keeps_are_cut_and_still_end(monkeypatc
 
 def test_syntax_without_nltk_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "nltk", None)
-    with pytest.raises(BuildError, match=r"pip install nltk && python -m nltk.downloader punkt_tab"):
+    with pytest.raises(
+        BuildError, match=r"syntax' needs nltk .*pip install nltk && python -m nltk.downloader punkt_tab"
+    ) as caught:
         ClipTokenizer(ClipOptions(reduction_mask="syntax"))("a cat")
+    assert (caught.value.name, caught.value.argument) == ("nltk", "reduction_mask")

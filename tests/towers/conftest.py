@@ -1,4 +1,4 @@
-"""Towers of any config, with every parameter moved off its initial value."""
+"""Towers of any config. Every parameter differs from its initial value."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ EMBED_DIM = 24
 
 
 @torch.no_grad()
-def shake(make):
-    """A module whose values differ from another's of its shapes in nothing, and from zero and one everywhere.
+def shaken(make):
+    """A module in evaluation mode, with reproducible parameters that are neither zero nor one.
 
-    Zeros and ones hide mistakes: in a layer scale, a bias or a batch norm's figures.
+    Zeros and ones hide mistakes: in a layer scale, a bias or the statistics of a batch norm.
     """
     torch.manual_seed(3)
     module = make()
@@ -33,12 +33,18 @@ def shake(make):
 
 
 @pytest.fixture
+def shake():
+    """The function `shaken`, for tests of other modules."""
+    return shaken
+
+
+@pytest.fixture
 def vit():
     """Makes a VisionTransformer; keys of its config as arguments."""
 
     def make(*, quick_gelu=False, **keys):
         config = {"image_size": 32, "patch_size": 8, "width": 32, "head_width": 16, "layers": 2, **keys}
-        return shake(lambda: VisionTransformer(VisionConfig(**config), EMBED_DIM, quick_gelu=quick_gelu))
+        return shaken(lambda: VisionTransformer(VisionConfig(**config), EMBED_DIM, quick_gelu=quick_gelu))
 
     return make
 
@@ -49,7 +55,7 @@ def resnet():
 
     def make(**keys):
         config = {"image_size": 64, "layers": (1, 2, 1, 1), "width": 8, "head_width": 32, "patch_size": None, **keys}
-        return shake(lambda: ModifiedResNet(VisionConfig(**config), EMBED_DIM))
+        return shaken(lambda: ModifiedResNet(VisionConfig(**config), EMBED_DIM))
 
     return make
 
@@ -60,13 +66,13 @@ def text_tower():
 
     def make(*, quick_gelu=False, **keys):
         config = {"context_length": 12, "vocab_size": 100, "width": 32, "heads": 2, "layers": 2, **keys}
-        return shake(lambda: TextTransformer(TextConfig(**config), EMBED_DIM, quick_gelu=quick_gelu))
+        return shaken(lambda: TextTransformer(TextConfig(**config), EMBED_DIM, quick_gelu=quick_gelu))
 
     return make
 
 
 @pytest.fixture
-def picture():
+def image():
     return torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(4))
 
 

@@ -48,10 +48,10 @@ def _fresh_compiler():
 def cases(model):
     """(module, inputs of two batch sizes) for each encoder."""
     length = model.config.text_cfg.context_length
-    pictures = [torch.randn(n, 3, 64, 64) for n in (2, 3)]
-    yield EncodeImage(model), pictures
+    images = [torch.randn(n, 3, 64, 64) for n in (2, 3)]
+    yield EncodeImage(model), images
     if hasattr(model, "visual_control"):
-        yield EncodeImage(model, control=True, normalize=True), pictures
+        yield EncodeImage(model, control=True, normalize=True), images
     yield EncodeText(model), [torch.randint(0, 600, (n, length)) for n in (2, 3)]
 
 

@@ -1,4 +1,4 @@
-"""The shared pieces against torch's own."""
+"""The shared layers, against torch's own."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ import torch
 from torch import nn
 
 from registry_core import BuildError
-from registry_core.config import ActivationOptions, NormOptions
-from registry_core.towers.layers import Attention, BlockOptions, LayerNorm, ResidualAttentionBlock
+from registry_core.config.model import ActivationOptions, NormOptions
+from registry_core.towers.layers import Attention, BlockOptions, LayerNorm, ResidualAttentionBlock, checked_heads
 
 
 @pytest.mark.parametrize("causal", [False, True])
 def test_attention_is_torchs_multi_head_attention(causal):
-    mine, theirs = Attention(32, 4), nn.MultiheadAttention(32, 4, batch_first=True)
-    assert list(mine.state_dict()) == list(theirs.state_dict())
+    ours, theirs = Attention(32, 4), nn.MultiheadAttention(32, 4, batch_first=True)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
     with torch.no_grad():
         for parameter in theirs.parameters():
             parameter.normal_(std=0.3)
-        mine.load_state_dict(theirs.state_dict())
+        ours.load_state_dict(theirs.state_dict())
         x = torch.randn(2, 7, 32)
         mask = nn.Transformer.generate_square_subsequent_mask(7) if causal else None
         expected, _ = theirs(x, x, x, attn_mask=mask, need_weights=False)
-        torch.testing.assert_close(mine(x, causal=causal), expected)
+        torch.testing.assert_close(ours(x, causal=causal), expected)
 
 
 def test_a_block_is_two_residual_steps():
@@ -36,7 +36,7 @@ def test_a_block_is_two_residual_steps():
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_a_wide_norm_works_in_its_own_dtype_and_answers_in_the_inputs(dtype):
+def test_a_float32_norm_computes_in_float32_and_returns_the_inputs_dtype(dtype):
     norm = LayerNorm(16)
     x = (torch.randn(4, 16) * 300).to(dtype)
     got = norm(x)
@@ -44,7 +44,7 @@ def test_a_wide_norm_works_in_its_own_dtype_and_answers_in_the_inputs(dtype):
     torch.testing.assert_close(got, nn.functional.layer_norm(x.float(), (16,)).to(dtype), atol=0, rtol=0)
 
 
-def test_a_norm_of_half_precision_stays_there():
+def test_a_norm_in_half_precision_stays_in_half_precision():
     assert LayerNorm(16).to(torch.bfloat16)(torch.randn(4, 16, dtype=torch.bfloat16)).dtype == torch.bfloat16
 
 
@@ -57,8 +57,16 @@ def test_a_norm_of_half_precision_stays_there():
         {"vision_cfg": {"layers": [1, 1, 1, 1], "width": 10, "head_width": 7, "patch_size": None}},
     ],
 )
-def test_heads_that_cannot_share_the_width_are_refused(registry, vision_or_text):
-    with pytest.raises(
-        BuildError, match=r"attention of width \d+ cannot have \d+ heads: they share .*Nothing was built"
-    ):
+def test_heads_that_do_not_divide_the_width_are_refused(registry, vision_or_text):
+    with pytest.raises(BuildError) as caught:
         registry.create("tiny", False, **vision_or_text)
+    assert caught.value.expected.startswith("a divisor of ")
+
+
+def test_the_message_about_heads():
+    expected = (
+        r"attention layer of width 32 cannot have 5 heads: .*multiple.* Nothing was built\. Correct heads, head_width"
+    )
+    with pytest.raises(BuildError, match=expected) as caught:
+        checked_heads(32, 5)
+    assert (caught.value.expected, caught.value.found) == ("a divisor of 32", 5)

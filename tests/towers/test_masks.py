@@ -1,4 +1,4 @@
-"""Masks in torch's form, on the layers and set on a text side."""
+"""Masks in the convention of torch.nn.MultiheadAttention, given to layers and set on a text tower."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from registry_core import InputError
-from registry_core.config import TextConfig, VisionConfig
+from registry_core.config.model import TextConfig, VisionConfig
 from registry_core.towers.layers import BlockOptions, Transformer
 from registry_core.towers.masks import additive_causal_mask, from_torch
 from registry_core.towers.text_transformer import TextTransformer
@@ -42,20 +42,28 @@ class TestGivenToTheLayers:
                 x = block(x, attn_mask=given)
             torch.testing.assert_close(x, layers(tokens, causal=True))
 
-    def test_of_float32_serves_half_precision(self, tower, tokens):
+    def test_a_float32_mask_works_in_half_precision(self, tower, tokens):
         layers = tower().transformer.bfloat16()
         with torch.no_grad():
             assert layers(tokens.bfloat16(), additive_causal_mask(8, tokens)).dtype == torch.bfloat16
 
     @pytest.mark.parametrize("shape", [(3, 3), (8, 7), (5, 8, 8), (8,)])
-    def test_of_another_shape_is_refused(self, tokens, shape):
-        with pytest.raises(InputError, match=r"attn_mask has the shape .*expected \[8, 8\], or one .*swap"):
+    def test_a_mask_of_another_shape_is_refused(self, tokens, shape):
+        with pytest.raises(InputError) as caught:
             from_torch(torch.zeros(shape), tokens)
+        assert (caught.value.argument, caught.value.expected, caught.value.found) == ("attn_mask", [8, 8], list(shape))
+
+    def test_the_message_about_the_shape(self, tokens):
+        expected = (
+            r"^attn_mask has the shape \[3, 3\]; expected \[8, 8\], or one .*Nothing was computed\. .*do not swap"
+        )
+        with pytest.raises(InputError, match=expected):
+            from_torch(torch.zeros(3, 3), tokens)
 
 
-class TestSetOnATextSide:
+class TestSetOnATextTower:
     @pytest.mark.parametrize("embed_cls", [False, True])
-    def test_is_there_to_read(self, tower, embed_cls):
+    def test_can_be_read(self, tower, embed_cls):
         side = tower(embed_cls=embed_cls)
         length = 8 + embed_cls
         assert torch.equal(side.attn_mask, torch.full((length, length), float("-inf")).triu(1))
@@ -65,7 +73,7 @@ class TestSetOnATextSide:
 
     @pytest.mark.parametrize("embed_cls", [False, True])
     @pytest.mark.parametrize("length", [8, 5])
-    def test_holds_from_then_on(self, tower, embed_cls, length):
+    def test_replaces_the_causal_mask(self, tower, embed_cls, length):
         text = torch.randint(1, 30, (2, length), generator=torch.Generator().manual_seed(1))
         side, free = tower(embed_cls=embed_cls), tower(embed_cls=embed_cls, no_causal_mask=True)
         with torch.no_grad():
@@ -81,14 +89,14 @@ class TestSetOnATextSide:
         assert not side.causal
         assert side.state_dict().keys() == free.state_dict().keys()
 
-    def test_goes_where_the_model_goes(self, tower):
+    def test_moves_with_the_model(self, tower):
         side = tower()
         side.attn_mask = torch.zeros(8, 8)
         assert side.to("meta").attn_mask.device.type == "meta"
 
 
-class _Louder(nn.Module):
-    """What an adapter looks like: it takes the place of a block, and knows nothing of its options."""
+class _Adapter(nn.Module):
+    """Like an adapter: it replaces a block and passes its options on."""
 
     def __init__(self, block):
         super().__init__()
@@ -98,12 +106,12 @@ class _Louder(nn.Module):
         return 1.5 * self.block(x, **options)
 
 
-class _Plain(nn.Module):
+class _Double(nn.Module):
     def forward(self, x):
         return 2 * x
 
 
-class TestExchangedBlocks:
+class TestReplacedBlocks:
     def test_fewer_more_and_wrapped(self, tokens):
         torch.manual_seed(0)
         config = VisionConfig(image_size=32, layers=2, width=16, head_width=8, patch_size=16)
@@ -112,8 +120,8 @@ class TestExchangedBlocks:
         with torch.no_grad():
             layers.resblocks = layers.resblocks[:1]
             torch.testing.assert_close(layers(tokens), first(tokens))
-            layers.resblocks = nn.Sequential(_Louder(first), _Plain(), second, second)
+            layers.resblocks = nn.Sequential(_Adapter(first), _Double(), second, second)
             torch.testing.assert_close(layers(tokens), second(second(2 * 1.5 * first(tokens))))
         assert layers.dtype == layers.get_cast_dtype() == torch.float32
-        layers.resblocks = nn.ModuleList([_Plain(), nn.Linear(2, 2).bfloat16()])
+        layers.resblocks = nn.ModuleList([_Double(), nn.Linear(2, 2).bfloat16()])
         assert layers.dtype == torch.bfloat16

@@ -7,25 +7,25 @@ import torch
 from torch import nn
 
 from registry_core import BuildError, InputError
-from registry_core.towers.modified_resnet import Bottleneck
+from registry_core.towers.modified_resnet import Bottleneck, ModifiedResNet
 
 
 @pytest.fixture
-def picture():
+def image():
     return torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(4))
 
 
 @torch.no_grad()
-def test_shape_and_dtype(resnet, picture):
-    feature = resnet()(picture)
+def test_shape_and_dtype(resnet, image):
+    feature = resnet()(image)
     assert feature.shape == (3, 24)
     assert feature.dtype == torch.float32
 
 
 @torch.no_grad()
-def test_the_stem_and_the_stages_halve_the_picture(resnet, picture):
+def test_the_stem_and_the_stages_halve_the_image(resnet, image):
     tower = resnet()
-    x = tower.stem(picture)
+    x = tower.stem(image)
     assert x.shape == (3, 8, 16, 16)
     shapes = []
     for stage in tower.stages:
@@ -35,7 +35,7 @@ def test_the_stem_and_the_stages_halve_the_picture(resnet, picture):
 
 
 @torch.no_grad()
-def test_a_picture_that_is_not_square(resnet):
+def test_an_image_that_is_not_square(resnet):
     tower = resnet(image_size=(64, 96))
     assert tower.attnpool.positional_embedding.shape == (2 * 3 + 1, 256)
     assert tower(torch.randn(2, 3, 64, 96)).shape == (2, 24)
@@ -56,7 +56,7 @@ def test_the_pool_is_multi_head_attention_of_the_mean(resnet):
     torch.testing.assert_close(pool(cells), expected[0])
 
 
-def test_each_block_starts_as_its_shortcut(registry):
+def test_at_first_each_block_returns_its_shortcut(registry):
     model = registry.create("tiny-rn", False)
     blocks = [module for module in model.visual.modules() if isinstance(module, Bottleneck)]
     assert len(blocks) == 4
@@ -70,64 +70,69 @@ class TestFreezing:
         assert not any(p.requires_grad for p in tower.parameters())
 
     @pytest.mark.parametrize(("unlocked", "prefixes"), [(1, ("attnpool",)), (2, ("layer4", "attnpool"))])
-    def test_the_last_groups_stay_open(self, resnet, unlocked, prefixes):
+    def test_the_last_groups_stay_trainable(self, resnet, unlocked, prefixes):
         tower = resnet()
         tower.lock(unlocked)
         assert {name for name, p in tower.named_parameters() if p.requires_grad} == {
             name for name, _ in tower.named_parameters() if name.startswith(prefixes)
         }
 
-    def test_batch_norms_go_on_in_training_unless_frozen(self, resnet, picture):
+    def test_batch_norms_update_their_statistics_unless_frozen(self, resnet, image):
         tower = resnet()
         before = tower.bn1.running_mean.clone()
         tower.lock()
         tower.train()
-        tower(picture)
+        tower(image)
         assert not torch.equal(tower.bn1.running_mean, before)
 
-    def test_frozen_batch_norms_compute_in_training_what_they_do_in_evaluation(self, resnet, picture):
+    def test_frozen_batch_norms_compute_the_same_in_both_modes(self, resnet, image):
         tower = resnet()
         state = {name: tensor.clone() for name, tensor in tower.state_dict().items()}
         with torch.no_grad():
-            expected = tower(picture)
+            expected = tower(image)
             tower.lock(freeze_bn_stats=True)
             tower.train()
-            torch.testing.assert_close(tower(picture), expected)
+            torch.testing.assert_close(tower(image), expected)
         torch.testing.assert_close(dict(tower.state_dict()), state, atol=0, rtol=0)
 
 
 class TestRefusals:
-    def test_a_plain_number_of_layers(self, resnet):
-        with pytest.raises(BuildError, match=r"four stages.*got layers=12"):
-            resnet(layers=12, patch_size=16)
+    def test_a_single_number_of_layers(self, vit):
+        with pytest.raises(BuildError) as caught:
+            ModifiedResNet(vit().config, 24)
+        assert caught.value.found == (2, (32, 32))
 
-    def test_a_picture_smaller_than_the_stride(self, resnet):
-        with pytest.raises(BuildError, match=r"at least 32 pixels a side.*image_size=\(16, 16\)"):
+    def test_an_image_smaller_than_the_stride(self, resnet):
+        expected = (
+            r"four stages.*at least 32 pixels a side, got layers=\(1, 2, 1, 1\) and image_size=\(16, 16\).*built\.$"
+        )
+        with pytest.raises(BuildError, match=expected):
             resnet(image_size=16)
 
     def test_a_tensor_of_another_size(self, resnet):
-        with pytest.raises(InputError, match=r"\[N, 3, 64, 64\], got \[1, 3, 32, 32\]"):
+        with pytest.raises(InputError) as caught:
             resnet()(torch.zeros(1, 3, 32, 32))
+        assert (caught.value.expected, caught.value.found) == ("[N, 3, 64, 64]", [1, 3, 32, 32])
 
 
-def test_grad_checkpointing_is_accepted(resnet, picture):
+def test_grad_checkpointing_is_accepted(resnet, image):
     tower = resnet()
     with torch.no_grad():
-        expected = tower(picture)
+        expected = tower(image)
         tower.set_grad_checkpointing()
-        torch.testing.assert_close(tower(picture), expected, atol=0, rtol=0)
+        torch.testing.assert_close(tower(image), expected, atol=0, rtol=0)
 
 
-def test_no_name_is_left_out_of_weight_decay(resnet):
+def test_no_name_is_excluded_from_weight_decay(resnet):
     assert resnet().no_weight_decay() == set()
 
 
-def test_frozen_batch_norms_stay_so_when_others_are_synchronised(resnet, picture):
+def test_a_conversion_to_synchronised_norms_keeps_frozen_ones(resnet, image):
     tower = resnet()
     tower.lock(freeze_bn_stats=True)
     tower.lock(freeze_bn_stats=True)
     names = list(tower.state_dict())
-    expected = tower(picture)
+    expected = tower(image)
     tower = torch.nn.SyncBatchNorm.convert_sync_batchnorm(tower).train()
     assert list(tower.state_dict()) == names
-    torch.testing.assert_close(tower(picture), expected)
+    torch.testing.assert_close(tower(image), expected)

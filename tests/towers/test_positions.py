@@ -55,27 +55,32 @@ def test_another_grid_of_the_same_count_is_resized():
     assert not torch.allclose(new, old)
 
 
-def test_a_square_count_is_a_square_whatever_was_stated():
+def test_a_square_count_is_a_square_grid_if_the_stated_grid_does_not_fit():
     assert resize_grid(lazy(torch.randn(10, 4)), (2, 2), (4, 4)).note == "resized 3x3 -> 4x4, bicubic"
 
 
-def test_weights_already_of_the_wanted_grid_are_left_alone():
+def test_weights_that_have_the_wanted_grid_are_unchanged():
     old = torch.randn(7, 4)
     assert torch.equal(resize_grid(lazy(old), (4, 4), (2, 3)).load(), old)
 
 
-def test_a_count_that_is_no_grid_is_refused():
-    with pytest.raises(CheckpointError, match=r"holds 7 image position.*expected 16 for the stated grid 4x4.*square"):
+def test_a_count_that_fits_no_grid_is_refused():
+    expected = (
+        r"contains 7 image position embeddings; expected 16 for the stated grid 4x4, or a square number\..*"
+        r"Nothing was loaded\. Add the config that the weights were trained with \(its image_size\) by registry"
+    )
+    with pytest.raises(CheckpointError, match=expected) as caught:
         resize_grid(lazy(torch.randn(8, 4)), (4, 4), (5, 5))
+    assert (caught.value.expected, caught.value.found) == (16, 7)
 
 
-@given(held=st.integers(1, 20), length=st.integers(1, 20))
-def test_lengths(held, length):
-    old = torch.randn(held, 4)
+@given(found=st.integers(1, 20), length=st.integers(1, 20))
+def test_lengths(found, length):
+    old = torch.randn(found, 4)
     resized = resize_length(lazy(old), length)
     assert resized.shape == tuple(resized.load().shape) == (length, 4)
-    assert bool(resized.note) is (held != length)
-    if held == length:
+    assert bool(resized.note) is (found != length)
+    if found == length:
         assert torch.equal(resized.load(), old)
 
 
@@ -89,7 +94,7 @@ def test_half_precision_is_resized_in_float_and_stays_half(dtype):
 
 
 @given(grid=grids)
-def test_sines_and_cosines_tell_every_patch_apart(grid):
+def test_sines_and_cosines_differ_for_every_patch(grid):
     table = sin_cos_2d(32, grid)
     assert table.shape == (1 + prod(grid), 32)
     assert not table[0].any()

@@ -1,4 +1,4 @@
-"""The text tower: pools, projections, masks and lengths."""
+"""The text tower: pooling, projections, masks, the class token and lengths."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from registry_core import InputError
 
 @torch.no_grad()
 def tokens_of(tower, ids):
-    """The tokens [N, L, C] behind the last norm."""
+    """The tokens [N, L, C] after the last norm."""
     return tower.encode_tokens(ids)[1]
 
 
@@ -22,7 +22,7 @@ def test_shape_and_dtype(text_tower, ids):
     assert feature.dtype == torch.float32
 
 
-class TestPools:
+class TestPooling:
     def check(self, tower, ids, rows):
         tokens = tokens_of(tower, ids)
         with torch.no_grad():
@@ -66,7 +66,7 @@ class TestProjections:
 
 
 @torch.no_grad()
-def test_output_tokens_come_with_the_feature(text_tower, ids):
+def test_output_tokens_are_returned_with_the_features(text_tower, ids):
     tower = text_tower(output_tokens=True)
     feature, tokens = tower(ids)
     torch.testing.assert_close(tokens, tokens_of(tower, ids))
@@ -75,7 +75,7 @@ def test_output_tokens_come_with_the_feature(text_tower, ids):
 
 class TestMask:
     @torch.no_grad()
-    def test_a_token_sees_none_after_it(self, text_tower, ids):
+    def test_a_token_does_not_depend_on_later_ones(self, text_tower, ids):
         changed = ids.clone()
         changed[:, 8:] = 50
         before, after = tokens_of(text_tower(), ids), tokens_of(text_tower(), changed)
@@ -83,7 +83,7 @@ class TestMask:
         assert (before[:, 8:] - after[:, 8:]).abs().max() > 1e-3
 
     @torch.no_grad()
-    def test_without_the_mask_every_token_sees_all(self, text_tower, ids):
+    def test_without_the_mask_a_token_depends_on_later_ones(self, text_tower, ids):
         changed = ids.clone()
         changed[:, 8:] = 50
         tower = text_tower(no_causal_mask=True)
@@ -109,15 +109,76 @@ def test_quick_gelu_changes_the_feature(text_tower, ids):
     assert (text_tower(quick_gelu=True)(ids) - text_tower()(ids)).abs().max() > 1e-4
 
 
-class TestRefusals:
-    def test_too_many_tokens(self, text_tower):
-        with pytest.raises(InputError, match=r"\[N, L\] with L from 1 to 12, got \[2, 13\].*Truncate.*context_length="):
-            text_tower()(torch.ones(2, 13, dtype=torch.long))
+class TestClassToken:
+    @pytest.fixture
+    def tower(self, text_tower):
+        def make(**keys):
+            return text_tower(context_length=8, vocab_size=50, width=24, heads=4, embed_cls=True, **keys)
 
-    @pytest.mark.parametrize("shape", [(12,), (1, 2, 12)])
-    def test_another_number_of_dimensions(self, text_tower, shape):
-        with pytest.raises(InputError, match=r"\[N, L\].*got \[" + ", ".join(map(str, shape))):
+        return make
+
+    @pytest.fixture
+    def text(self):
+        return torch.randint(1, 50, (3, 8), generator=torch.Generator().manual_seed(1))
+
+    @torch.no_grad()
+    def test_it_attends_to_the_whole_text_and_no_token_attends_to_it(self, tower, text):
+        tower = tower()
+        feature, tokens = tower.encode_tokens(text)
+        assert feature.shape == (3, 24)
+        assert tokens.shape == (3, 8, 24)
+        other = text.clone()
+        other[:, -1] = 1 + other[:, -1] % 49
+        changed, changed_tokens = tower.encode_tokens(other)
+        assert (changed - feature).abs().max() > 1e-3
+        torch.testing.assert_close(changed_tokens[:, :-1], tokens[:, :-1])
+        tower.cls_emb += torch.randn(24)
+        torch.testing.assert_close(tower.encode_tokens(text)[1], tokens)
+
+    @torch.no_grad()
+    def test_positions_after_padding_are_hidden(self, tower, text):
+        text[:, 5:] = 0
+        tower = tower()
+        before, _ = tower.encode_tokens(text)
+        tower.positional_embedding[6:8] += torch.randn(2, 24)  # positions after a padding id
+        torch.testing.assert_close(tower.encode_tokens(text)[0], before)
+        tower.positional_embedding[5] += torch.randn(24)
+        assert (tower.encode_tokens(text)[0] - before).abs().max() > 1e-3
+
+    @torch.no_grad()
+    def test_without_a_causal_mask_tokens_attend_to_it(self, tower, text):
+        tower = tower(no_causal_mask=True)
+        _, tokens = tower.encode_tokens(text)
+        tower.cls_emb += torch.randn(24)  # a shift of all channels would be normalised away
+        assert (tower.encode_tokens(text)[1] - tokens)[:, 0].abs().max() > 1e-3
+
+    def test_it_is_locked_with_the_embeddings(self, tower):
+        tower = tower()
+        tower.lock(3)
+        assert not tower.cls_emb.requires_grad
+        tower.lock(4)
+        assert tower.cls_emb.requires_grad
+
+
+class TestRefusals:
+    @pytest.mark.parametrize("shape", [(2, 13), (12,), (1, 2, 12)])
+    def test_token_ids_of_another_shape(self, text_tower, shape):
+        with pytest.raises(InputError) as caught:
             text_tower()(torch.ones(shape, dtype=torch.long))
+        assert (caught.value.argument, caught.value.found) == ("text", list(shape))
+        assert caught.value.expected == "[N, L] with L from 1 to 12"
+
+    def test_an_id_that_is_not_in_the_vocabulary(self, text_tower):
+        with pytest.raises(InputError) as caught:
+            text_tower()(torch.full((1, 12), 100))
+        assert (caught.value.expected, caught.value.found) == ((0, 99), (100, 100))
+
+    def test_an_unknown_pooling(self, text_tower, ids):
+        tower = text_tower()
+        tower.pool_type = "eoss"
+        with pytest.raises(InputError) as caught:
+            tower(ids)
+        assert (caught.value.found, caught.value.suggestions) == ("eoss", ["eos"])
 
 
 class TestLocking:
@@ -137,13 +198,13 @@ class TestLocking:
     def test_all_but_the_last_block_and_what_follows(self, text_tower):
         tower = text_tower()
         tower.lock(2)
-        open_names = {name for name, p in tower.named_parameters() if p.requires_grad}
-        assert open_names == {
+        trainable = {name for name, p in tower.named_parameters() if p.requires_grad}
+        assert trainable == {
             name for name, _ in tower.named_parameters()
             if name.startswith(("transformer.resblocks.1.", "ln_final.", "text_projection"))
         }  # fmt: skip
 
-    def test_more_groups_than_there_are_open_everything(self, text_tower):
+    def test_more_groups_than_exist_make_everything_trainable(self, text_tower):
         tower = text_tower()
         tower.lock(0)
         tower.lock(99)
@@ -160,21 +221,5 @@ def test_grad_checkpointing_recomputes_the_blocks(text_tower, ids):
     assert len(calls) == 4
 
 
-def test_names_left_out_of_weight_decay(text_tower):
+def test_names_excluded_from_weight_decay(text_tower):
     assert text_tower().no_weight_decay() == {"positional_embedding"}
-
-
-def test_norms_are_frozen_with_their_block(registry):
-    model = registry.create("tiny", pretrained=False, custom_text=True)
-    for lock in (model.lock_text_tower, registry.create("tiny", pretrained=False).lock_text_tower):
-        with pytest.raises(InputError, match=r"freeze_layer_norm=False: .* with their block\. Nothing was frozen"):
-            lock(1, freeze_layer_norm=False)
-
-
-@pytest.mark.parametrize("unlocked", [-1, 1.5, None])
-def test_no_number_of_groups_is_refused(registry, unlocked):
-    model = registry.create("tiny", False)
-    for lock in (model.lock_text_tower, model.lock_image_tower):
-        with pytest.raises(InputError, match=rf"{unlocked} groups of a tower are .* from 0 on.* Nothing was frozen"):
-            lock(unlocked)
-    assert all(parameter.requires_grad for parameter in model.parameters())

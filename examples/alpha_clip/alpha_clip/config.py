@@ -1,4 +1,4 @@
-"""The config of an Alpha-CLIP, which is its base's."""
+"""The config of an Alpha-CLIP, which has the keys and values of its base model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PREFIX = "alphaclip_"
 
 
 class AlphaVisionConfig(VisionConfig):
-    """A native ViT with a further input channel; its type chooses the tower."""
+    """A native ViT with one more input channel. The type of this config selects the tower."""
 
 
 class AlphaClipConfig(ModelConfig):
@@ -24,22 +24,24 @@ class AlphaClipConfig(ModelConfig):
 
     @classmethod
     def over(cls, base: ModelConfig, name: str) -> AlphaClipConfig:
-        """The Alpha-CLIP that a plain CLIP becomes.
+        """Return the config of the Alpha-CLIP over a plain CLIP.
 
         Raises:
-            ConfigError: the base has no native ViT image tower, or another text side.
+            ConfigError: The base lacks a native ViT image tower, or its text side is not plain CLIP's.
         """
         if not can_be_base(base.raw()):
             raise ConfigError(
-                f"{name} cannot be: Alpha-CLIP adds a channel to the native ViT image tower of a plain CLIP, and the "
-                f"base has {base.vision_cfg.summary} and {base.text_cfg.summary}. Nothing was built. "
-                f"`registry.list_models('{PREFIX}*')` returns the models that can be."
+                f"{name} cannot be built: Alpha-CLIP adds a channel to the native ViT image tower of a plain CLIP, but "
+                f"the base has {base.vision_cfg.summary} and {base.text_cfg.summary}. Nothing was built.",
+                name=name,
+                found=f"{base.vision_cfg.summary} and {base.text_cfg.summary}",
+                advice=f"`registry.list_models('{PREFIX}*')` returns the models that can be built.",
             )
         return cls.parse({key: value for key, value in base.raw().items() if key in ModelConfig.model_fields}, name)
 
 
 def can_be_base(raw: RawConfig) -> bool:
-    """Whether a raw config is a plain CLIP's with a native ViT; a look, no validation."""
+    """Whether a raw config is that of a plain CLIP with a native ViT. Nothing else is validated."""
     vision, text = raw.get("vision_cfg"), raw.get("text_cfg")
     if not isinstance(vision, Mapping) or not isinstance(text, Mapping):
         return False

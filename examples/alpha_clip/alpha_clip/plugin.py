@@ -1,4 +1,4 @@
-"""The hooks of alpha_clip. Free of torch until a model is built."""
+"""The hooks of alpha_clip. torch is imported only when a model is built."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .config import PREFIX, AlphaClipConfig, can_be_base
 if TYPE_CHECKING:
     from torch import nn
 
-    from registry_core import Conversion, LazyTensor, LoadReport, ModelConfig, RawConfig, Registry, Weights
+    from registry_core import Conversion, LazyTensor, LoadReport, ModelConfig, PluginRegistry, RawConfig, Weights
 
 REGISTRY_CORE_API = 1
 
@@ -23,7 +23,7 @@ def derive_models(base: Mapping[str, RawConfig]) -> Mapping[str, str]:
 
 
 @hookimpl
-def resolve_config(name: str, raw: RawConfig | None, registry: Registry) -> ModelConfig | None:
+def resolve_config(name: str, raw: RawConfig | None, registry: PluginRegistry) -> ModelConfig | None:
     if raw is not None:
         mine = raw.get("architecture") == AlphaClipConfig.architecture
         return AlphaClipConfig.parse(raw, name) if mine else None
@@ -32,8 +32,8 @@ def resolve_config(name: str, raw: RawConfig | None, registry: Registry) -> Mode
 
 
 @hookimpl
-def resolve_pretrained(name: str, config: ModelConfig, tag: str, registry: Registry) -> Weights | None:
-    """The base model's weights."""
+def resolve_pretrained(name: str, config: ModelConfig, tag: str, registry: PluginRegistry) -> Weights | None:
+    """Return the weights of the base model's tag."""
     mine = isinstance(config, AlphaClipConfig) and name.startswith(PREFIX)
     return registry.services.find_tag(name.removeprefix(PREFIX), tag) if mine else None
 
@@ -49,7 +49,7 @@ def build_model(config: AlphaClipConfig, tower: str | None) -> nn.Module:
 def convert_state_dict(
     config: AlphaClipConfig, trained: AlphaClipConfig, state: Mapping[str, LazyTensor]
 ) -> Conversion:
-    """A plain CLIP is taken as it is, a published image tower gets its names' prefix."""
+    """A plain CLIP keeps its names. A published image tower gets the prefix `visual.`."""
     from .convert import convert
 
     return convert(config, trained, state)
@@ -57,7 +57,7 @@ def convert_state_dict(
 
 @hookimpl
 def post_load(model: nn.Module, report: LoadReport) -> None:
-    """Where the file held no alpha channel, it starts at zero."""
+    """Set the alpha channel to zero if the file has none."""
     import torch
 
     from .convert import ALPHA, SCALE
@@ -65,6 +65,6 @@ def post_load(model: nn.Module, report: LoadReport) -> None:
 
     if isinstance(model, AlphaCLIP):
         if ALPHA in report.left_to_owner and model.tower != "text":
-            model.visual.reset_alpha()  # type: ignore[operator]
+            model.visual.reset_alpha()
         if SCALE in report.left_to_owner:
             torch.nn.init.constant_(model.logit_scale, model.config.init_logit_scale)

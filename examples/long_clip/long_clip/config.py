@@ -1,4 +1,4 @@
-"""The config of a Long-CLIP, which is its base's with a longer context."""
+"""The config of a Long-CLIP: the config of its base model with a longer context."""
 
 from __future__ import annotations
 
@@ -22,16 +22,19 @@ class LongClipConfig(ModelConfig):
 
     @classmethod
     def over(cls, base: ModelConfig, name: str) -> LongClipConfig:
-        """The Long-CLIP that a plain CLIP becomes.
+        """Return the config of the Long-CLIP over a plain CLIP.
 
         Raises:
-            ConfigError: the base has other towers, or too short a context.
+            ConfigError: The base has other towers, or its context is too short.
         """
         if not can_be_base(base.raw()):
             raise ConfigError(
-                f"{name} cannot be: Long-CLIP stretches the text positions of a plain CLIP with native towers and more "
-                f"than {KEPT + 1} tokens, and the base has {base.vision_cfg.summary} and {base.text_cfg.summary}. "
-                f"Nothing was built. `registry.list_models('{PREFIX}*')` returns the models that can be."
+                f"{name} cannot be built: Long-CLIP stretches the text positions of a plain CLIP with native towers "
+                f"and more than {KEPT + 1} tokens, but the base has {base.vision_cfg.summary} and "
+                f"{base.text_cfg.summary}. Nothing was built.",
+                name=name,
+                found=f"{base.vision_cfg.summary} and {base.text_cfg.summary}",
+                advice=f"`registry.list_models('{PREFIX}*')` returns the models that can be built.",
             )
         raw = {key: value for key, value in base.raw().items() if key in ModelConfig.model_fields}
         length = stretched(base.text_cfg.context_length)
@@ -39,12 +42,12 @@ class LongClipConfig(ModelConfig):
 
 
 def stretched(length: int) -> int:
-    """The context length that a base's becomes; 77 becomes 248."""
+    """Return the stretched context length: 248 for 77."""
     return (length - KEPT) * STRETCH + KEPT
 
 
 def can_be_base(raw: RawConfig) -> bool:
-    """Whether a raw config is a plain CLIP's with native towers; a look, no validation."""
+    """Whether a raw config is that of a plain CLIP with native towers. Nothing else is validated."""
     vision, text = raw.get("vision_cfg"), raw.get("text_cfg")
     if not isinstance(vision, Mapping) or not isinstance(text, Mapping):
         return False

@@ -1,4 +1,4 @@
-"""Checkpoints for a Long-CLIP: a published one, or a plain CLIP's whose text positions are stretched."""
+"""Conversion of checkpoints: a published Long-CLIP, or a plain CLIP whose text positions are stretched."""
 
 from __future__ import annotations
 
@@ -8,17 +8,21 @@ import torch
 from torch import Tensor
 
 from registry_core import CheckpointError, Conversion, LazyTensor
-from registry_core.towers.fitting import fit_image_positions, fit_scalars
+from registry_core.towers import fit_image_positions, fit_scalars
 
 from .config import KEPT, STRETCH, LongClipConfig, stretched
 
 FIRST, REST = "positional_embedding", "positional_embedding_res"
-# OpenAI's archives carry three numbers beside the parameters.
+# OpenAI's archives hold three numbers in addition to the parameters.
 ARCHIVE_NUMBERS = frozenset({"input_resolution", "context_length", "vocab_size"})
 
 
 def convert(config: LongClipConfig, trained: LongClipConfig, state: Mapping[str, LazyTensor]) -> Conversion:
-    """A checkpoint under the model's names."""
+    """Convert a checkpoint to the model's names.
+
+    Raises:
+        CheckpointError: The checkpoint has too few text positions.
+    """
     own = {name: tensor for name, tensor in state.items() if name not in ARCHIVE_NUMBERS}
     own = fit_scalars(config, fit_image_positions(config.vision_cfg, trained.vision_cfg, own))
     kind = "Long-CLIP"
@@ -31,9 +35,9 @@ def convert(config: LongClipConfig, trained: LongClipConfig, state: Mapping[str,
 
 
 def stretch(old: Tensor) -> Tensor:
-    """Positions [L, C] -> [(L - 20) * 4 + 20, C]: the first 20 as they are, the rest at steps of a quarter.
+    """Stretch positions [L, C] to [(L - 20) * 4 + 20, C]: keep the first 20, interpolate the rest in quarter steps.
 
-    The last step goes on in the direction of the one before, as in the published code.
+    The last positions are extrapolated from the last two, as in the published code.
     """
     kept, rest = old[:KEPT], old[KEPT:].float()
     at = torch.arange(len(rest) * STRETCH) / STRETCH
@@ -47,13 +51,17 @@ def _stretch(lazy: LazyTensor) -> LazyTensor:
     if length < KEPT + 2:
         raise CheckpointError(
             f"The checkpoint holds {length} text positions, expected more than {KEPT + 1}: Long-CLIP keeps the first "
-            f"{KEPT} and stretches the rest. Nothing was loaded. Give a checkpoint with a longer context."
+            f"{KEPT} and stretches the rest. Nothing was loaded.",
+            name=FIRST,
+            expected=f"more than {KEPT + 1}",
+            found=length,
+            advice="Give a checkpoint with a longer context.",
         )
     return lazy.map(stretch, (stretched(length), *lazy.shape[1:]), f"stretched {length} -> {stretched(length)}")
 
 
 def _cut(lazy: LazyTensor, length: int) -> LazyTensor:
-    """Fewer positions are the first ones: those of the others do not depend on the length."""
+    """Keep the first `length` positions. Stretching does not depend on the length, so they stay valid."""
     if lazy.shape[0] <= length:
         return lazy
     return lazy.map(lambda old: old[:length].clone(), (length, *lazy.shape[1:]), f"cut {lazy.shape[0]} -> {length}")

@@ -1,12 +1,11 @@
-"""The Long-CLIP module; parameter names of https://github.com/beichenzbc/Long-CLIP."""
+"""The Long-CLIP module. Its parameter names are those of https://github.com/beichenzbc/Long-CLIP."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from registry_core.towers.contrastive import ContrastiveModel
-from registry_core.towers.text_transformer import TextLayers
+from registry_core.towers import ContrastiveModel, TextLayers
 
 from .config import KEPT, LongClipConfig
 
@@ -14,11 +13,12 @@ from .config import KEPT, LongClipConfig
 class LongCLIP(ContrastiveModel, TextLayers):
     """A CLIP with two tables of text positions, each of full length.
 
-    The first counts for the leading positions, the other for the rest, so that training moves only the latter.
+    The model uses the first table for the leading positions and the second for the rest, so that training can move only
+    the second.
 
     Args:
-        config: the model's config.
-        tower: "image" or "text" leaves the other tower out; None builds both.
+        config: Config of the model.
+        tower: "image" or "text" builds only that tower. None builds both.
     """
 
     def __init__(self, config: LongClipConfig, tower: str | None = None) -> None:
@@ -30,9 +30,9 @@ class LongCLIP(ContrastiveModel, TextLayers):
         self.add_logit_parameters()
 
     def positions(self, length: int) -> Tensor:
-        """Embeddings [L, C] of the first `length` positions."""
+        """Return the embeddings [L, C] of the first `length` positions."""
         return torch.cat([self.positional_embedding[: min(length, KEPT)], self.positional_embedding_res[KEPT:length]])
 
     def text_features(self, text: Tensor) -> Tensor:
-        """Token ids [N, L], L up to 248 -> features [N, E]."""
+        """Encode token ids [N, L], L up to 248, as features [N, E]."""
         return self.encode_tokens(text)[0]

@@ -1,4 +1,4 @@
-"""The hooks of long_clip. Free of torch until a model is built."""
+"""The hooks of long_clip. torch is imported only when a model is built."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .config import PREFIX, LongClipConfig, can_be_base
 if TYPE_CHECKING:
     from torch import nn
 
-    from registry_core import Conversion, LazyTensor, ModelConfig, RawConfig, Registry, Weights
+    from registry_core import Conversion, LazyTensor, ModelConfig, PluginRegistry, RawConfig, Weights
 
 REGISTRY_CORE_API = 1
 
@@ -30,7 +30,7 @@ def list_pretrained() -> Sequence[tuple[str, str]]:
 
 
 @hookimpl
-def resolve_config(name: str, raw: RawConfig | None, registry: Registry) -> ModelConfig | None:
+def resolve_config(name: str, raw: RawConfig | None, registry: PluginRegistry) -> ModelConfig | None:
     if raw is not None:
         mine = raw.get("architecture") == LongClipConfig.architecture
         return LongClipConfig.parse(raw, name) if mine else None
@@ -39,8 +39,8 @@ def resolve_config(name: str, raw: RawConfig | None, registry: Registry) -> Mode
 
 
 @hookimpl
-def resolve_pretrained(name: str, config: ModelConfig, tag: str, registry: Registry) -> Weights | None:
-    """The published weights, or else those of the base model."""
+def resolve_pretrained(name: str, config: ModelConfig, tag: str, registry: PluginRegistry) -> Weights | None:
+    """Return the published weights, or those of the base model's tag."""
     if (name, tag) in _tags():
         return tag_weights(tag, _tags()[name, tag])
     mine = isinstance(config, LongClipConfig) and name.startswith(PREFIX)
@@ -56,7 +56,7 @@ def build_model(config: LongClipConfig, tower: str | None) -> nn.Module:
 
 @hookimpl
 def convert_state_dict(config: LongClipConfig, trained: LongClipConfig, state: Mapping[str, LazyTensor]) -> Conversion:
-    """A plain CLIP's text positions are stretched; a Long-CLIP's are taken as they are."""
+    """A plain CLIP's text positions are stretched; those of a Long-CLIP stay as they are."""
     from .convert import convert
 
     return convert(config, trained, state)

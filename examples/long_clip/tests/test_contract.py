@@ -1,4 +1,4 @@
-"""The contract that every plugin keeps."""
+"""The contract of every plugin."""
 
 from __future__ import annotations
 

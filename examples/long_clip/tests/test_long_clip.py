@@ -1,4 +1,4 @@
-"""What makes a Long-CLIP one."""
+"""Tests of what is special about a Long-CLIP."""
 
 from __future__ import annotations
 
@@ -49,14 +49,16 @@ class TestNames:
     def test_published_and_base_tags_are_listed(self, registry):
         tags = {tag for _, tag in registry.list_pretrained("longclip_ViT-B-16")}
         assert {"longclip", "openai"} <= tags
-        (place,) = registry.explain("longclip_ViT-B-16", "longclip").places
-        assert "BeichenZhang/LongCLIP-B" in place.source
+        (source,) = registry.explain("longclip_ViT-B-16", "longclip").places
+        assert "BeichenZhang/LongCLIP-B" in source.source
 
     def test_a_base_that_cannot_be_stretched_is_refused(self, registry):
         registry.add_config({**BASE, "text_cfg": {**BASE["text_cfg"], "context_length": 16}}, "short")
         assert "longclip_short" not in registry.list_models()
-        with pytest.raises(ConfigError, match=r"longclip_short cannot be: .* more than 21 tokens, .* context 16"):
+        message = r"longclip_short cannot be built: .* more than 21 tokens, .* context 16.*list_models"
+        with pytest.raises(ConfigError, match=message) as caught:
             registry.config("longclip_short")
+        assert caught.value.name == "longclip_short"
 
 
 class TestStretching:
@@ -66,7 +68,7 @@ class TestStretching:
         assert len(new) == 248
         assert new[:20].tolist() == list(range(20))
         assert new[20:26].tolist() == [20, 20.25, 20.5, 20.75, 21, 21.25]
-        assert new[-5:].tolist() == [75.75, 76, 76.25, 76.5, 76.75], "the last step goes on as the one before"
+        assert new[-5:].tolist() == [75.75, 76, 76.25, 76.5, 76.75], "the last positions are extrapolated"
 
     def test_equals_the_published_loop(self):
         old = torch.randn(77, 8, generator=torch.Generator().manual_seed(0))
@@ -93,29 +95,31 @@ class TestStretching:
 
     def test_the_image_side_is_the_bases(self, registry, base, tmp_path):
         model = registry.create("longclip_base", save(base.state_dict(), tmp_path / "base.pt"))
-        picture = torch.randn(2, 3, 32, 32)
-        assert torch.equal(model.encode_image(picture), base.encode_image(picture))
+        image = torch.randn(2, 3, 32, 32)
+        assert torch.equal(model.encode_image(image), base.encode_image(image))
 
     def test_too_short_a_checkpoint_is_refused(self, registry, base, tmp_path):
         state = {**base.state_dict(), "positional_embedding": torch.zeros(16, 32)}
-        with pytest.raises(CheckpointError, match="holds 16 text positions, expected more than 21"):
+        message = r"holds 16 text positions, expected more than 21: .* Nothing was loaded\. Give"
+        with pytest.raises(CheckpointError, match=message) as caught:
             registry.create("longclip_base", save(state, tmp_path / "short.pt"))
+        assert caught.value.found == 16
 
 
 class TestThePublishedLayout:
     @pytest.fixture
     def published(self, base):
-        """A state dict in that layout: two tables of 248, whose other halves must not count."""
+        """A state dict in that layout: two tables of 248 positions, whose unused parts differ from the used ones."""
         first, rest = torch.randn(248, 32), torch.randn(248, 32)
         return {**base.state_dict(), "positional_embedding": first, "positional_embedding_res": rest}
 
-    def test_is_loaded_as_it_is(self, registry, published, tmp_path):
+    def test_is_loaded_unchanged(self, registry, published, tmp_path):
         model = registry.create("longclip_base", save(published, tmp_path / "long.pt"))
         report = registry.report(model)
         assert (report.kind, report.adapted) == ("Long-CLIP", {})
         assert torch.equal(model.state_dict()["positional_embedding_res"], published["positional_embedding_res"])
 
-    def test_masks_tell_which_table_counts(self, registry, published, tmp_path):
+    def test_masks_select_the_table(self, registry, published, tmp_path):
         model = registry.create("longclip_base", save(published, tmp_path / "long.pt"))
         mask = (torch.arange(248) < 20).float()[:, None]
         expected = published["positional_embedding"] * mask + published["positional_embedding_res"] * (1 - mask)

@@ -1,7 +1,7 @@
-"""The CoCa class, from the plugin that offers it."""
+"""The CoCa class of the plugin that provides it."""
 
 from __future__ import annotations
 
-from registry_core.compat.open_clip.offered import offered
+from registry_core.compat.open_clip.offered import class_lookup
 
-__getattr__ = offered(__name__, "CoCa")
+__getattr__ = class_lookup(__name__, "CoCa")

@@ -1,11 +1,11 @@
-"""Means, deviations and file names."""
+"""Means and standard deviations of pixel values, and file names."""
 
 from __future__ import annotations
 
-from registry_core.checkpoint.save import CONFIG_FILENAME as HF_CONFIG_NAME
-from registry_core.checkpoint.save import WEIGHTS_FILENAME as HF_SAFE_WEIGHTS_NAME
-from registry_core.config import OPENAI_MEAN as OPENAI_DATASET_MEAN
-from registry_core.config import OPENAI_STD as OPENAI_DATASET_STD
+from registry_core.config.model import OPENAI_MEAN as OPENAI_DATASET_MEAN
+from registry_core.config.model import OPENAI_STD as OPENAI_DATASET_STD
+from registry_core.fetch import CONFIG_FILENAME as HF_CONFIG_NAME
+from registry_core.fetch import WEIGHTS_FILENAME as HF_SAFE_WEIGHTS_NAME
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

@@ -1,20 +1,19 @@
-"""Models, their transforms, tokenizers and losses, by name."""
+"""Creating models, transforms and tokenizers by name."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from warnings import warn
 
-from registry_core import OverrideError, UnknownWeightsError, registry
+from registry_core import registry
 from registry_core.compat.open_clip.configs import add_model_config, get_model_config, list_models
 from registry_core.compat.open_clip.model import set_model_preprocess_cfg
-from registry_core.compat.open_clip.pretrained import clean_tag, is_pretrained_cfg
+from registry_core.compat.open_clip.pretrained import refuse_tower_weights, weights_argument
 from registry_core.compat.open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH, HFTokenizer, SimpleTokenizer
 from registry_core.compat.open_clip.training import create_loss, load_checkpoint
-from registry_core.compat.open_clip.transform import AugmentationCfg, augmentation_of, by_channel, composed
-from registry_core.names import ModelName
+from registry_core.compat.open_clip.transform import AugmentationCfg, augmentation_of, composed, given_keys
 from registry_core.tokenizers import huggingface
 from registry_core.tokenizers.clip_bpe import ClipTokenizer
 
@@ -51,46 +50,46 @@ def create_model(
     weights_only: bool = True,
     **model_kwargs: Any,
 ) -> nn.Module:
-    """A model, in training mode, by `registry.create`.
+    """Create a model with `registry.create`, in training mode.
 
     Args:
-        model_name: as `list_models` gives them, or `hf-hub:org/repo`, or `local-dir:folder`.
-        pretrained: a tag or a path. For the two schemes it goes before the weights that the name brings itself.
-        load_weights: False leaves random values.
-        precision: see `registry.create`.
-        device: where the model goes; None means the CPU.
-        jit: has no effect, and a warning says so.
-        force_quick_gelu: OpenAI's activation; False leaves it to the weights and the config.
-        force_custom_text: a text tower of its own.
-        force_patch_dropout: share of patches that training leaves out.
-        force_image_size: position embeddings are resized.
-        force_preprocess_cfg: keys of PreprocessCfg.
-        force_context_length: likewise.
-        pretrained_image: weights of timm's for the image tower alone are not fetched: True is refused.
-        pretrained_text: weights of transformers' for the text tower alone are not fetched.
-        pretrained_image_path: a file for the image tower alone.
-        pretrained_text_path: a file for the text tower alone.
-        cache_dir: where downloads are kept.
+        model_name: One of `list_models()`, or `hf-hub:org/repo`, or `local-dir:folder`.
+        pretrained: A tag or a path. It replaces the weights of an `hf-hub:` or `local-dir:` name.
+        load_weights: False creates random weights.
+        precision: As for `registry.create`.
+        device: Device of the model; None means the CPU.
+        jit: Has no effect; True causes a warning.
+        force_quick_gelu: Use OpenAI's activation. With False, the weights and the config decide.
+        force_custom_text: Use a separate text tower.
+        force_patch_dropout: Share of patches that are dropped in training.
+        force_image_size: Size of the images; position embeddings are resized.
+        force_preprocess_cfg: Keys of PreprocessCfg.
+        force_context_length: Length of the texts; position embeddings are resized.
+        pretrained_image: timm's weights for the image tower are not fetched, and True is an error.
+        pretrained_text: transformers' weights for the text tower are not fetched.
+        pretrained_image_path: File with weights for the image tower alone.
+        pretrained_text_path: File with weights for the text tower alone.
+        cache_dir: Where downloads are kept.
         output_dict: `forward` returns a dict.
-        require_pretrained: without weights it is an error.
-        weights_only: not needed: nothing that a file brings is ever run.
-        **model_kwargs: further config keys.
+        require_pretrained: Raise an error if there are no weights.
+        weights_only: Ignored: code from a file is never run.
+        **model_kwargs: Further config keys.
 
     Raises:
-        RegistryError: what `registry.create` raises, or an argument that cannot be followed.
+        RegistryError: As for `registry.create`, or an argument is not supported.
     """
     del pretrained_text, weights_only
-    _refuse_tower_weights(pretrained_image, pretrained_image_path)
+    refuse_tower_weights(pretrained_image, pretrained_image_path)
     model_kwargs.pop("pretrained_hf", None)
     model_kwargs.pop("cast_dtype", None)
     flags = {"quick_gelu": force_quick_gelu or None, "custom_text": force_custom_text or None}
     sizes = {
         "patch_dropout": force_patch_dropout, "image_size": force_image_size, "context_length": force_context_length,
-        "preprocess_cfg": _stated(force_preprocess_cfg),
+        "preprocess_cfg": given_keys(force_preprocess_cfg),
     }  # fmt: skip
     model = registry.create(
         model_name,
-        _weights(model_name, pretrained, load=load_weights, required=require_pretrained),
+        weights_argument(model_name, pretrained, load=load_weights, required=require_pretrained),
         precision=precision,
         device="cpu" if device is None else str(device),
         image_weights=pretrained_image_path,
@@ -101,7 +100,7 @@ def create_model(
     if jit:
         warn("jit=True has no effect: TorchScript is deprecated. Use torch.compile(model).", UserWarning, stacklevel=2)
     if output_dict and hasattr(model, "output_dict"):
-        model.output_dict = True  # type: ignore[assignment]
+        cast("Any", model).output_dict = True  # nn.Module does not declare this attribute of a CLIP
     config = registry.report(model).config
     set_model_preprocess_cfg(model, {**config.preprocess_cfg.model_dump(), "size": config.image_size})
     return model.train()
@@ -133,17 +132,17 @@ def create_model_and_transforms(
     weights_only: bool = True,
     **model_kwargs: Any,
 ) -> tuple[nn.Module, Transform, Transform]:
-    """A model and its transforms of training and of evaluation.
+    """Create a model, and its transforms for training and evaluation.
 
-    Args, beside those of `create_model`:
-        image_mean: of pixel values, instead of the weights' own.
-        image_std: likewise.
-        image_interpolation: likewise.
-        image_resize_mode: likewise, for evaluation.
-        aug_cfg: what is random in training.
+    Args, in addition to those of `create_model`:
+        image_mean: Mean of pixel values, instead of that of the weights.
+        image_std: Standard deviation of pixel values, instead of that of the weights.
+        image_interpolation: Interpolation, instead of that of the weights.
+        image_resize_mode: Resize mode in evaluation, instead of that of the weights.
+        aug_cfg: The random augmentation in training.
 
     Raises:
-        RegistryError: what `create_model` raises, or an `aug_cfg` that does not validate or has no effect.
+        RegistryError: As for `create_model`, or the `aug_cfg` does not validate or has no effect.
     """
     model = create_model(
         model_name,
@@ -191,13 +190,13 @@ def create_model_from_pretrained(
     weights_only: bool = True,
     **model_kwargs: Any,
 ) -> nn.Module | tuple[nn.Module, Transform]:
-    """A model whose weights must be there, and its transform of evaluation.
+    """Create a model with weights, and its transform for evaluation.
 
-    Args, beside those of `create_model_and_transforms`:
+    Args, in addition to those of `create_model_and_transforms`:
         return_transform: False returns the model alone.
 
     Raises:
-        RegistryError: what `create_model` raises; no weights are an UnknownWeightsError.
+        RegistryError: As for `create_model`. Without weights it is an UnknownWeightsError.
     """
     model = create_model(
         model_name,
@@ -221,57 +220,25 @@ def create_model_from_pretrained(
 def get_tokenizer(
     model_name: str = "", context_length: int | None = None, cache_dir: str | None = None, **kwargs: Any
 ) -> Callable[[str | list[str]], Tensor]:
-    """The tokenizer of a model; an empty name means CLIP's.
+    """Return the tokenizer of a model, or CLIP's for an empty name.
 
     Args:
-        model_name: as for `create_model`.
-        context_length: instead of the config's.
-        cache_dir: of the hub's tokenizer files.
-        **kwargs: options of the tokenizer.
+        model_name: As for `create_model`.
+        context_length: Length of the rows, instead of that of the config.
+        cache_dir: Where tokenizer files of the hub are cached.
+        **kwargs: Options of the tokenizer.
 
     Raises:
-        LookupFailedError: there is no such model.
-        OverrideError, ConfigError, BuildError, FetchError: see `registry.tokenizer`.
+        LookupFailedError: The model does not exist.
+        OverrideError, ConfigError, BuildError, FetchError: As for `registry.tokenizer`.
     """
     if not model_name:
         return SimpleTokenizer(context_length=context_length or DEFAULT_CONTEXT_LENGTH, **kwargs)
-    said = {"context_length": context_length} if context_length is not None else {}
-    tokenizer = registry.tokenizer(model_name, cache_dir=cache_dir, **said, **kwargs)
+    length = {"context_length": context_length} if context_length is not None else {}
+    tokenizer = registry.tokenizer(model_name, cache_dir=cache_dir, **length, **kwargs)
     if type(tokenizer) is huggingface.HFTokenizer:
         return HFTokenizer.of(tokenizer)
     return SimpleTokenizer.of(tokenizer) if type(tokenizer) is ClipTokenizer else tokenizer
-
-
-def _weights(
-    name: str, pretrained: str | os.PathLike[str] | None, *, load: bool, required: bool
-) -> str | os.PathLike[str] | bool | None:
-    """What `registry.create` should be told of the weights."""
-    if not load:
-        return False
-    if pretrained:
-        if not isinstance(pretrained, str):
-            return pretrained
-        bare = ModelName.parse(name).name
-        return clean_tag(pretrained) if is_pretrained_cfg(bare, pretrained) else pretrained
-    if required and registry.services.resolve(name).home is None:
-        raise UnknownWeightsError(
-            f"{name} must have weights here, and pretrained={pretrained!r} names none. Nothing was built. Give a tag "
-            "or a path; create_model makes a model without weights."
-        )
-    return None
-
-
-def _refuse_tower_weights(wanted: bool, path: str | None) -> None:
-    if wanted and path is None:
-        raise OverrideError(
-            "pretrained_image=True asks for timm's own weights of the image tower, which are not fetched here. Nothing "
-            "was built. Download them, and give their file as pretrained_image_path."
-        )
-
-
-def _stated(given: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    said = {key: value for key, value in (given or {}).items() if value is not None}
-    return {key: by_channel(value) if key in {"mean", "std"} else value for key, value in said.items()} or None
 
 
 def _preprocessing(mean: Any, std: Any, interpolation: Any, resize_mode: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Models onto the hub."""
+"""Uploading models to the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -27,31 +27,34 @@ def push_to_hf_hub(
     model_card: Mapping[str, Any] | None = None,
     safe_serialization: bool | str = "both",
 ) -> str:
-    """Save a model and send it to a repository of the hub; the address of what came of it.
+    """Save a model, upload it to a repository on the hub, and return the address of the commit or pull request.
 
     Args:
-        model: that the registry made.
-        tokenizer: not needed: the model's own goes along.
-        model_config: not needed: the model's own is written.
+        model: A model that the registry created.
+        tokenizer: Ignored: the model's own tokenizer is uploaded.
+        model_config: Ignored: the model's own config is written.
         repo_id: `org/repo`.
-        commit_message: of the commit.
-        token: of the hub; None means the one that is logged in.
-        revision: the branch.
-        private: of a repository that is made.
-        create_pr: open a pull request instead of a commit.
-        model_card: not taken: the card holds what the registry knows, and a README.md of your own is left alone.
-        safe_serialization: safetensors are written; False is refused.
+        commit_message: Message of the commit.
+        token: Token of the hub; None means that of the user who is logged in.
+        revision: The branch.
+        private: Make a new repository private.
+        create_pr: Open a pull request instead of committing to the branch.
+        model_card: Not supported: the registry writes the card, and keeps a README.md of your own.
+        safe_serialization: The weights are written as safetensors. False is not supported.
 
     Raises:
-        OverrideError: an argument that is not taken.
-        RegistryError: what `registry.push` raises.
+        OverrideError: An argument is not supported.
+        RegistryError: As for `registry.push`.
     """
     del tokenizer, model_config
     if model_card or safe_serialization is False:
         raise OverrideError(
-            "push_to_hf_hub writes safetensors and a model card of what the registry knows; model_card= and "
-            "safe_serialization=False are not taken. Nothing was sent. Leave them out, and put what you want to say "
-            "into the repository's README.md, which is left alone then."
+            "push_to_hf_hub writes safetensors, and a model card with the facts that the registry knows. model_card= "
+            "and safe_serialization=False are not supported. Nothing was uploaded.",
+            argument="model_card" if model_card else "safe_serialization",
+            found=model_card or safe_serialization,
+            advice="Leave them out. Write your own text into the README.md of the repository, which is not "
+            "overwritten.",
         )
     return registry.push(
         model,
@@ -82,13 +85,13 @@ def push_pretrained_to_hf_hub(
     hf_tokenizer_self: bool = False,
     **kwargs: Any,
 ) -> str:
-    """Create a model and push it.
+    """Create a model and upload it.
 
-    Args, beside those of `create_model_from_pretrained` and `push_to_hf_hub`:
-        hf_tokenizer_self: not needed: tokenizer files that go along are found beside the model first.
+    Args, in addition to those of `create_model_from_pretrained` and `push_to_hf_hub`:
+        hf_tokenizer_self: Ignored: tokenizer files in a model's repository always take precedence over its config.
 
     Raises:
-        RegistryError: what those two raise.
+        RegistryError: As for these two functions.
     """
     del hf_tokenizer_self
     model = create_model_from_pretrained(

@@ -1,4 +1,4 @@
-"""Classes that plugins offer by the hook `public_classes`, as names of a module."""
+"""Classes that plugins provide by the hook `public_classes`, as names of a module."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Callable
 from registry_core import registry
 
 
-def offered(module: str, *names: str) -> Callable[[str], type]:
-    """A module's `__getattr__` for classes of these names; the plugin's module is imported when one is asked for."""
+def class_lookup(module: str, *names: str) -> Callable[[str], type]:
+    """Return the `__getattr__` of a module with these classes. A plugin's module is imported when its class is used."""
 
-    def get(name: str) -> type:
+    def lookup(name: str) -> type:
         found = registry.services.public_class(name) if name in names else None
         if found is None:
-            why = ": no plugin offers a class of that name" if name in names else ""
-            raise AttributeError(f"{module} has no {name!r}{why}")
+            reason = ": no plugin provides a class of that name" if name in names else ""
+            raise AttributeError(f"{module} has no {name!r}{reason}")
         return found
 
-    return get
+    return lookup

@@ -1,4 +1,4 @@
-"""OpenAI's models."""
+"""Models with OpenAI's weights."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ OPENAI = "openai"
 
 
 def list_openai_models() -> list[str]:
-    """The models that have a tag "openai"; those that are derived from them are not listed."""
-    derived = registry.services.lookup.derived_models()
+    """Return the models that have a tag "openai". Models that are derived from them are not listed."""
+    derived = registry.services.catalog.derived_models()
     return [name for name in list_pretrained_models_by_tag(OPENAI) if name not in derived]
 
 
@@ -28,24 +28,29 @@ def load_openai_model(
     device: str | torch.device | None = None,
     cache_dir: str | None = None,
 ) -> nn.Module:
-    """A model with OpenAI's weights, in evaluation mode.
+    """Create a model with OpenAI's weights, in evaluation mode.
 
     Args:
-        name: the model's.
-        precision: None means fp32 on the CPU, fp16 elsewhere.
-        device: None means a GPU if there is one.
-        cache_dir: where downloads are kept.
+        name: Name of the model.
+        precision: None means fp32 on the CPU, and fp16 on other devices.
+        device: None means a GPU if one is available, else the CPU.
+        cache_dir: Where downloads are kept.
 
     Raises:
-        OverrideError: the name is a path, which does not say whose weights it holds.
-        RegistryError: what `registry.create` raises.
+        OverrideError: The name is a path. A file does not state which model it is for.
+        RegistryError: As for `registry.create`.
     """
     import torch
 
-    if os.path.isfile(name):  # noqa: PTH113 - any name is given here, and most are no paths
+    if os.path.isfile(name):  # noqa: PTH113 - the argument is a model name, not a path
         raise OverrideError(
-            f"load_openai_model({name!r}) is given a file, and a file does not say which model it is for. Nothing was "
-            "loaded. Name the model: create_model('ViT-B-32', pretrained=path, force_quick_gelu=True)."
+            f"load_openai_model({name!r}) got a file, and a file does not state which model it is for. Nothing was "
+            "loaded.",
+            name=name,
+            argument="name",
+            expected="the name of a model",
+            found=name,
+            advice="Name the model: create_model('ViT-B-32', pretrained=path, force_quick_gelu=True).",
         )
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     precision = precision or ("fp32" if str(device) == "cpu" else "fp16")

@@ -10,7 +10,7 @@ from registry_core.errors import OverrideError
 from registry_core.fetch.settings import Settings
 from registry_core.tokenizers import huggingface
 from registry_core.tokenizers.clip_bpe import ClipOptions, ClipTokenizer
-from registry_core.tokenizers.make import MODES, validated
+from registry_core.tokenizers.make import MODES, validate_options
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,15 +24,17 @@ class SimpleTokenizer(ClipTokenizer):
     """CLIP's tokenizer.
 
     Args:
-        bpe_path: not taken; the merges are CLIP's.
-        additional_special_tokens: texts that are one token each.
-        context_length: length of each row.
-        clean: lower, whitespace or canonicalize.
-        reduction_mask: how texts that are too long lose tokens: simple, random, shuffle, syntax; empty cuts them off.
+        bpe_path: Not supported: the merges are always CLIP's.
+        additional_special_tokens: Strings that are one token each.
+        context_length: Length of each row.
+        clean: "lower", "whitespace" or "canonicalize".
+        reduction_mask: How texts that are too long are shortened: "simple", "random", "shuffle" or "syntax". An empty
+            string truncates them.
 
     Raises:
-        OverrideError: another vocabulary is asked for, or an option does not validate.
-        BuildError: a library is not installed.
+        OverrideError: `bpe_path` is given.
+        ConfigError: An option does not validate.
+        BuildError: A library is not installed.
     """
 
     def __init__(
@@ -45,25 +47,28 @@ class SimpleTokenizer(ClipTokenizer):
     ) -> None:
         if bpe_path is not None:
             raise OverrideError(
-                f"bpe_path={bpe_path!r}: this tokenizer has CLIP's merges and no others. No tokenizer was made. Leave "
-                "it out; a model with another vocabulary names it in its config (text_cfg.hf_tokenizer_name)."
+                f"bpe_path={bpe_path!r}: this tokenizer supports CLIP's merges only. No tokenizer was made.",
+                argument="bpe_path",
+                found=bpe_path,
+                advice="Leave it out. The config of a model with another vocabulary names its tokenizer "
+                "(text_cfg.hf_tokenizer_name).",
             )
         options = {
             "additional_special_tokens": additional_special_tokens,
             "clean": clean,
             "reduction_mask": reduction_mask or "",
         }
-        super().__init__(validated(ClipOptions, options), context_length or DEFAULT_CONTEXT_LENGTH)
+        super().__init__(validate_options(ClipOptions, options), context_length or DEFAULT_CONTEXT_LENGTH)
 
     @classmethod
     def of(cls, tokenizer: ClipTokenizer) -> SimpleTokenizer:
-        """The same tokenizer under this class."""
+        """Return the same tokenizer as an instance of this class."""
         made = cls.__new__(cls)
         made.__setstate__(tokenizer.__getstate__())
         return made
 
     def decode(self, ids: Tensor | Sequence[int], *, skip_special_tokens: bool = False) -> str:
-        """The text of ids [L], with start, end and padding unless told otherwise."""
+        """Return the text of ids [L]. Start, end and padding are included by default, as in open_clip."""
         return super().decode(ids, skip_special_tokens=skip_special_tokens)
 
     @property
@@ -81,18 +86,18 @@ class HFTokenizer(huggingface.HFTokenizer):
     """A tokenizer of transformers.
 
     Args:
-        tokenizer_name: a folder, or a repository of the hub.
-        context_length: length of each row.
-        clean: lower, whitespace or canonicalize.
-        strip_sep_token: put zeros in the place of separator tokens.
-        language: of the texts, for tokenizers that mark it.
-        cache_dir: of the hub's files.
-        tokenizer_mode: "clips", or none.
-        **kwargs: for transformers, as far as HFOptions knows them.
+        tokenizer_name: A folder, or a repository on the hub.
+        context_length: Length of each row.
+        clean: "lower", "whitespace" or "canonicalize".
+        strip_sep_token: Replace separator tokens with zeros.
+        language: Language of the texts, for tokenizers that mark it.
+        cache_dir: Where the hub's files are cached.
+        tokenizer_mode: "clips", or None.
+        **kwargs: Options for transformers: the fields of HFOptions.
 
     Raises:
-        OverrideError: another tokenizer_mode.
-        BuildError, FetchError, ConfigError: see `registry_core.tokenizers.huggingface.HFTokenizer`.
+        OverrideError: The tokenizer_mode is another one.
+        BuildError, FetchError, ConfigError: As for `registry_core.tokenizers.huggingface.HFTokenizer`.
     """
 
     def __init__(
@@ -108,13 +113,16 @@ class HFTokenizer(huggingface.HFTokenizer):
     ) -> None:
         if (tokenizer_mode or "") not in MODES:
             raise OverrideError(
-                f"tokenizer_mode={tokenizer_mode!r}: expected 'clips' or none. No tokenizer was made. Correct it, or "
-                "leave it out."
+                f"tokenizer_mode={tokenizer_mode!r}: expected 'clips' or none. No tokenizer was made.",
+                argument="tokenizer_mode",
+                expected=MODES,
+                found=tokenizer_mode,
+                advice="Correct it, or leave it out.",
             )
         own = {"clean": clean, "strip_sep_token": strip_sep_token, "language": language}
         super().__init__(
             str(tokenizer_name),
-            validated(huggingface.HFOptions, {**own, **kwargs}),
+            validate_options(huggingface.HFOptions, {**own, **kwargs}),
             context_length or DEFAULT_CONTEXT_LENGTH,
             mode="clips" if tokenizer_mode else "",
             cache_dir=None if cache_dir is None else Path(cache_dir),
@@ -123,16 +131,16 @@ class HFTokenizer(huggingface.HFTokenizer):
 
     @classmethod
     def of(cls, tokenizer: huggingface.HFTokenizer) -> HFTokenizer:
-        """The same tokenizer under this class."""
+        """Return the same tokenizer as an instance of this class."""
         made = cls.__new__(cls)
         made.__dict__.update(vars(tokenizer))
         return made
 
     def set_language(self, src_lang: str) -> None:
-        """Mark texts as of another language from now on.
+        """Set the language of all texts that are tokenised from now on.
 
         Raises:
-            ConfigError: the tokenizer marks no languages, or not this one.
+            ConfigError: The tokenizer does not mark languages, or does not know this one.
         """
         self._set_language(src_lang)
 
@@ -142,18 +150,18 @@ class HFTokenizer(huggingface.HFTokenizer):
 
 
 def tokenize(texts: str | list[str], context_length: int = DEFAULT_CONTEXT_LENGTH) -> Tensor:
-    """Texts -> ids [N, context_length], int64, by CLIP's tokenizer."""
+    """Tokenise texts with CLIP's tokenizer. Returns ids [N, context_length], int64."""
     tokenizer: SimpleTokenizer = __getattr__("_tokenizer")
     return tokenizer(texts, context_length)
 
 
 def decode(output_ids: Tensor) -> str:
-    """Ids [L] -> their text, with start, end and padding."""
+    """Return the text of ids [L], with start, end and padding."""
     tokenizer: SimpleTokenizer = __getattr__("_tokenizer")
     return tokenizer.decode(output_ids)
 
 
 def __getattr__(name: str) -> Any:
-    if name != "_tokenizer":  # programs import it by this name
+    if name != "_tokenizer":  # programs import this name
         raise AttributeError(f"{__name__} has no {name!r}")
     return globals().setdefault(name, SimpleTokenizer())

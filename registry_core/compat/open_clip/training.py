@@ -1,4 +1,4 @@
-"""What training programs ask for beside models: a loss, and a checkpoint into a model."""
+"""What training programs need in addition to models: a loss, and loading a checkpoint into a model."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ __all__ = ["IncompatibleKeys", "create_loss", "load_checkpoint"]
 
 
 def create_loss(args: Any) -> nn.Module:
-    """The loss that a training program's arguments ask for.
+    """Make the loss that the arguments of a training program ask for.
 
     Args:
-        args: `model` is the model's name, and chooses by its plugin; `distill` and `siglip` overrule it. Further
-            those of `registry.loss`, `coca_caption_loss_weight` and `coca_contrastive_loss_weight`.
+        args: `model` is the name of the model, whose plugin or config decides on the loss. `distill` and `siglip`
+            override it. The loss also uses `rank`, `world_size`, `local_loss`, `gather_with_grad`, `loss_dist_impl`,
+            `coca_caption_loss_weight` and `coca_contrastive_loss_weight`.
 
     Raises:
-        RegistryError: the name leads nowhere, or the arguments do not fit together.
+        RegistryError: The model does not exist, or the arguments do not fit together.
     """
-    said = {
-        "rank": "rank", "world_size": "world_size", "local_loss": "local_loss", "gather_with_grad": "gather_with_grad",
-        "dist_impl": "loss_dist_impl",
-    }  # fmt: skip
-    given = {key: getattr(args, name) for key, name in said.items() if getattr(args, name, None) is not None}
+    given = {key: getattr(args, name) for key, name in _OPTIONS.items() if getattr(args, name, None) is not None}
     if getattr(args, "horovod", False):
         raise OverrideError(
-            "horovod is not supported by the losses. No loss was made. Train under torch.distributed (torchrun)."
+            "The losses do not support horovod. No loss was made.",
+            argument="horovod",
+            found=args.horovod,
+            advice="Train with torch.distributed (torchrun).",
         )
     loss = registry.loss(
         args.model,
@@ -46,7 +46,15 @@ def create_loss(args: Any) -> nn.Module:
     return loss
 
 
-# A loss that weighs its parts -> the training program's name for it.
+# Option of `registry.loss` -> the training program's name for it.
+_OPTIONS = {
+    "rank": "rank",
+    "world_size": "world_size",
+    "local_loss": "local_loss",
+    "gather_with_grad": "gather_with_grad",
+    "dist_impl": "loss_dist_impl",
+}
+# Attribute of a loss that is the weight of a part -> the training program's name for it.
 _WEIGHTS_OF_LOSSES = {
     "caption_loss_weight": "coca_caption_loss_weight",
     "clip_loss_weight": "coca_contrastive_loss_weight",
@@ -54,7 +62,7 @@ _WEIGHTS_OF_LOSSES = {
 
 
 class IncompatibleKeys(NamedTuple):
-    """What a checkpoint and a model do not share."""
+    """The keys that only the model or only the checkpoint has."""
 
     missing_keys: list[str]
     unexpected_keys: list[str]
@@ -67,17 +75,17 @@ def load_checkpoint(
     weights_only: bool = True,
     device: str | torch.device = "cpu",
 ) -> IncompatibleKeys:
-    """Read a checkpoint into a model, where it is; layouts of other libraries are converted.
+    """Load a checkpoint into a model, in place. Parameter names of other libraries are converted.
 
     Args:
-        model: that the registry made.
-        checkpoint_path: of any format that `create_model` reads.
-        strict: a key that is missing, unknown or of another shape is an error.
-        weights_only: not needed: nothing that a file brings is ever run.
-        device: not needed: tensors go where the model is.
+        model: A model that the registry created.
+        checkpoint_path: Path of a file in any format that `create_model` reads.
+        strict: A missing key, an unknown key or a tensor of another shape is an error.
+        weights_only: Ignored: code from a file is never run.
+        device: Ignored: tensors are copied to the device of the model.
 
     Raises:
-        RegistryError: what `registry.load` raises.
+        RegistryError: As for `registry.load`.
     """
     del weights_only, device
     report = registry.load(model, checkpoint_path, strict=strict)

@@ -1,4 +1,4 @@
-"""From pictures to the image tower's input."""
+"""Image transforms: from PIL images to the input of an image tower."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from registry_core.compat.open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
-from registry_core.config import PreprocessConfig, as_pair
+from registry_core.config.base import config_error
+from registry_core.config.model import PreprocessConfig, as_pair
 from registry_core.errors import OverrideError
 from registry_core.preprocess.augmentation import augmentation_config
 from registry_core.preprocess.inference import InferenceTransform
 from registry_core.preprocess.training import TrainingTransform
-from registry_core.strict import describe_problems
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -29,7 +29,7 @@ Size = int | tuple[int, int]
 
 @dataclass
 class PreprocessCfg:
-    """How a picture becomes the image tower's input; see registry_core.PreprocessConfig."""
+    """How images are preprocessed for an image tower. See registry_core.PreprocessConfig."""
 
     size: Size = 224
     mode: str = "RGB"
@@ -41,22 +41,28 @@ class PreprocessCfg:
 
     def __post_init__(self) -> None:
         if self.mode != "RGB":
-            raise OverrideError(f"mode={self.mode!r}: every model here takes 'RGB'. Leave it out.")
+            raise OverrideError(
+                f"mode={self.mode!r}: all models take 'RGB' images.",
+                argument="mode",
+                expected="RGB",
+                found=self.mode,
+                advice="Leave it out.",
+            )
 
     @property
     def num_channels(self) -> int:
-        """Of the input."""
+        """Number of channels of the input."""
         return 3
 
     @property
     def input_size(self) -> tuple[int, int, int]:
-        """Channels, height and width."""
+        """Channels, height and width of the input."""
         return (self.num_channels, *as_pair(self.size))
 
 
 @dataclass
 class AugmentationCfg:
-    """What is random in training; see registry_core.AugmentationConfig."""
+    """The random augmentation in training. See registry_core.AugmentationConfig."""
 
     scale: tuple[float, float] = (0.9, 1.0)
     ratio: tuple[float, float] | None = None
@@ -78,20 +84,20 @@ def image_transform(
     fill_color: int = 0,
     aug_cfg: Mapping[str, Any] | AugmentationCfg | None = None,
 ) -> Transform:
-    """A torchvision Compose from PIL image to float tensor [3, height, width].
+    """Return a torchvision Compose that turns a PIL image into a float tensor [3, height, width].
 
     Args:
-        image_size: of the result.
-        is_train: the random transform of training.
-        mean: of pixel values in [0, 1], a number for all channels or one for each; None means OpenAI's.
-        std: likewise.
-        resize_mode: shortest, longest or squash.
-        interpolation: bicubic, bilinear, or random for timm's training transform.
-        fill_color: what `longest` pads with.
-        aug_cfg: what is random.
+        image_size: Size of the result.
+        is_train: Return the random transform for training.
+        mean: Mean of pixel values in [0, 1]: one number for all channels, or one for each. None means OpenAI's.
+        std: Standard deviation of pixel values, as for `mean`.
+        resize_mode: "shortest", "longest" or "squash".
+        interpolation: "bicubic", "bilinear", or "random" for timm's training transform.
+        fill_color: Value of the padding with "longest".
+        aug_cfg: The random augmentation.
 
     Raises:
-        OverrideError: an argument that does not validate, or has no effect.
+        OverrideError: An argument does not validate, or has no effect.
         BuildError: pillow, torchvision or timm is not installed.
     """
     given = {
@@ -101,7 +107,7 @@ def image_transform(
     try:
         config = PreprocessConfig.model_validate({key: value for key, value in given.items() if value is not None})
     except ValidationError as error:
-        raise OverrideError(describe_problems(error, PreprocessConfig, "image_transform")) from error
+        raise config_error(error, PreprocessConfig, "image_transform", OverrideError) from error
     size = as_pair(image_size)
     if is_train:
         return composed(TrainingTransform(config, size, augmentation_config(augmentation_of(aug_cfg))))
@@ -111,41 +117,47 @@ def image_transform(
 def image_transform_v2(
     cfg: PreprocessCfg, is_train: bool, aug_cfg: Mapping[str, Any] | AugmentationCfg | None = None
 ) -> Transform:
-    """`image_transform` of a PreprocessCfg."""
+    """Return the same as `image_transform`, with the options in a PreprocessCfg."""
     given = {key: value for key, value in asdict(cfg).items() if key not in {"size", "mode"}}
     return image_transform(cfg.size, is_train, **given, aug_cfg=aug_cfg)
 
 
 def merge_preprocess_dict(base: PreprocessCfg | Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys of PreprocessCfg in `base`, with those of `overlay` that are not None laid over them."""
+    """Return the keys of PreprocessCfg in `base`, overridden by those of `overlay` that are not None."""
     known = PreprocessCfg.__dataclass_fields__.keys()
-    below = asdict(base) if isinstance(base, PreprocessCfg) else base
+    defaults = asdict(base) if isinstance(base, PreprocessCfg) else base
     return {
-        **{key: value for key, value in below.items() if key in known},
+        **{key: value for key, value in defaults.items() if key in known},
         **{key: value for key, value in (overlay or {}).items() if key in known and value is not None},
     }
 
 
 def merge_preprocess_kwargs(base: PreprocessCfg | Mapping[str, Any], **kwargs: Any) -> dict[str, Any]:
-    """`merge_preprocess_dict` with keywords."""
+    """Return the same as `merge_preprocess_dict`, with keyword arguments."""
     return merge_preprocess_dict(base, kwargs)
 
 
 def augmentation_of(aug_cfg: Mapping[str, Any] | AugmentationCfg | None) -> Mapping[str, Any]:
-    """The keys that are said; what is no mapping is for `augmentation_config` to refuse."""
+    """Return the keys that are not None. Anything but a mapping is returned as it is, and fails to validate later."""
     given: Any = asdict(aug_cfg) if isinstance(aug_cfg, AugmentationCfg) else aug_cfg or {}
     return {key: value for key, value in given.items() if value is not None} if isinstance(given, Mapping) else given
 
 
 def by_channel(value: Any) -> Any:
-    """A mean or deviation that is one number, as open_clip takes it, for each of the three channels."""
+    """Return a mean or standard deviation for each channel. open_clip also takes one number for all three channels."""
     return (value,) * 3 if isinstance(value, (int, float)) else value
 
 
-def composed(transform: Any) -> Transform:
-    """A registry's transform as a torchvision Compose, whose list of steps programs read and change.
+def given_keys(preprocess_cfg: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return the keys of a PreprocessCfg that are not None, with mean and std for each channel; None if all are."""
+    given = {key: value for key, value in (preprocess_cfg or {}).items() if value is not None}
+    return {key: by_channel(value) if key in {"mean", "std"} else value for key, value in given.items()} or None
 
-    One that a plugin brings, without steps, stays as it is.
+
+def composed(transform: Any) -> Transform:
+    """Return a transform of the registry as a torchvision Compose. Programs read and change its list of steps.
+
+    A transform of a plugin that has no steps is returned as it is.
     """
     steps = getattr(transform, "transforms", None)
     if steps is None:

@@ -1,11 +1,11 @@
-"""Classifiers made of texts."""
+"""Zero-shot classifiers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from registry_core.zero_shot import Template, build_zero_shot_classifier
+from registry_core.zero_shot.prompts import Template, build_zero_shot_classifier
 
 if TYPE_CHECKING:
     import torch
@@ -22,5 +22,5 @@ def build_zero_shot_classifier_legacy(
     device: str | torch.device | None = None,
     use_tqdm: bool = False,
 ) -> Tensor:
-    """The same weights [E, classes], one class at a time."""
+    """Return the same weights [E, classes] as `build_zero_shot_classifier`. Classes are encoded one at a time."""
     return build_zero_shot_classifier(model, tokenizer, classnames, templates, 1, device, use_tqdm)

@@ -1,11 +1,11 @@
-"""ImageNet's class names, and CLIP's templates as functions from a name to a prompt."""
+"""ImageNet's class names, and CLIP's templates as functions from a class name to a prompt."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from registry_core import zero_shot
-from registry_core.zero_shot import IMAGENET_CLASSNAMES
+from registry_core.zero_shot import prompts as zero_shot
+from registry_core.zero_shot.prompts import IMAGENET_CLASSNAMES
 
 Templates = tuple[Callable[[str], str], ...]
 

@@ -1,1 +1,4 @@
-"""A folder for PYTHONPATH: interpreters under it take the layer for `open_clip`. `registry-core run` sets it."""
+"""A folder for PYTHONPATH. In an interpreter that has it there, `import open_clip` imports the compatibility layer.
+
+`registry-core run` adds the folder to PYTHONPATH.
+"""

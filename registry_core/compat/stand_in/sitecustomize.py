@@ -1,8 +1,8 @@
-"""`import open_clip` leads to registry_core.compat.open_clip.
+"""Make `import open_clip` import registry_core.compat.open_clip.
 
-Python imports a module of this file's name when it starts, so every child process has the stand-in too, however it is
-started. A finder goes before the path: a fork of open_clip beside the program would win over anything on PYTHONPATH.
-Only the standard library is imported here, since every interpreter pays for it.
+Python imports a module named `sitecustomize` when it starts. Child processes therefore import the layer too, however
+they are started. The import uses a finder and not PYTHONPATH, since a fork of open_clip next to the program would be
+found before any folder in PYTHONPATH. This file imports the standard library only, since every interpreter imports it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LAYER = "registry_core.compat.open_clip"
 
 
 class _Finder(MetaPathFinder, Loader):
-    """Finds the layer and its modules under open_clip's names."""
+    """Finds the compatibility layer and its modules under open_clip's names."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -33,18 +33,18 @@ class _Finder(MetaPathFinder, Loader):
         return ModuleSpec(fullname, self, is_package=not rest)
 
     def exec_module(self, module: ModuleType) -> None:
-        """Put the layer's own module in the place of the new one; whoever imports gets what stands there then."""
+        """Replace the new module with the layer's own. The import statement returns what is in sys.modules then."""
         sys.modules[module.__name__] = import_module(LAYER + module.__name__.removeprefix(NAME))
 
 
 def install() -> None:
-    """Let the finder be asked first; once."""
+    """Add the finder before all others, unless it was added before."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())
 
 
 def _run_hidden() -> None:
-    """The sitecustomize that this one hides, of the system or the user, if there is one."""
+    """Run the sitecustomize of the system or the user, if one exists. Python found this file instead of it."""
     here = Path(__file__).parent
     spec = PathFinder.find_spec("sitecustomize", [entry for entry in sys.path if Path(entry or ".").resolve() != here])
     if spec is not None and spec.loader is not None:

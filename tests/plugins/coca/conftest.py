@@ -1,8 +1,9 @@
-"""A tiny CoCa with every parameter moved off its initial value, and inputs for it."""
+"""A tiny CoCa whose parameters all differ from their initial values, inputs for it, and plain sampling."""
 
 from __future__ import annotations
 
 import copy
+import itertools
 
 import pytest
 import torch
@@ -32,12 +33,12 @@ TINY_COCA = {
     "multimodal_cfg": {"context_length": 12, "vocab_size": 40, "width": 24, "heads": 4, "layers": 2},
     "custom_text": True,
 }
-START, END = 38, 39
+PAD, START, END = 0, 38, 39
 
 
 @pytest.fixture(autouse=True)
 def _one_thread():
-    """Threads only wait for each other over tensors this small, for seconds where other programs run too."""
+    """Threads only wait for each other on tensors this small, for seconds if other programs run too."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -52,7 +53,7 @@ def config():
 
 @torch.no_grad()
 def shake(model, strength=0.3):
-    """Zeros and ones hide mistakes: in a bias, a norm, a layer scale."""
+    """Move every parameter: zeros and ones in a bias, a norm or a layer scale hide mistakes."""
     generator = torch.Generator().manual_seed(5)
     for parameter in model.parameters():
         parameter.add_(torch.randn(parameter.shape, generator=generator) * strength)
@@ -61,7 +62,7 @@ def shake(model, strength=0.3):
 
 @pytest.fixture
 def coca(registry, config):
-    """Makes a model; keys laid over the tiny config, mapping by mapping, as arguments."""
+    """Make a model. Arguments override keys of the tiny config, mapping by mapping."""
     count = iter(range(100))
 
     def make(strength=0.3, **changes):
@@ -95,5 +96,51 @@ def text():
 
 @pytest.fixture
 def tokens():
-    """Options of `generate` that say which ids start, end and pad in the tiny vocabulary."""
+    """Options of `generate` for the tiny vocabulary."""
     return {"sot_token_id": START, "eos_token_id": END, "seq_len": 10, "min_seq_len": 3}
+
+
+def sample_plainly(
+    model, image, seed, *, top_k=None, top_p=None, temperature=1.0, penalty=1.0, seq_len=10, least=3, window=77
+):
+    """Sample row by row and token by token, without a cache. Unfinished rows draw in their order."""
+    generator = torch.Generator().manual_seed(seed)
+    latent, embs = model.image_outputs(image)
+    texts = [[START] for _ in image]
+    while len(texts[0]) < seq_len:
+        unfinished = [row for row, text in enumerate(texts) if text[-1] not in {END, PAD}]
+        if not unfinished:
+            break
+        probabilities = []
+        # The whole text tower and decoder run over the whole texts, as far as the window reaches.
+        seen = [text[-window:] for text in texts]
+        steps = model(None, torch.tensor(seen), latent, embs, output_labels=False)["logits"][:, -1].tolist()
+        for row in unfinished:
+            logits = steps[row]
+            if len(seen[row]) < least:
+                logits[END] = -float("inf")
+            for token in set(seen[row]):
+                logits[token] = logits[token] * penalty if logits[token] < 0 else logits[token] / penalty
+            order = sorted(range(len(logits)), key=lambda token: -logits[token])
+            share = torch.tensor(logits).softmax(0).tolist()
+            if top_k is not None:
+                kept = order[:top_k]
+            else:
+                held = list(itertools.accumulate(share[token] for token in order))
+                kept = [token for rank, token in enumerate(order) if rank == 0 or held[rank - 1] < top_p]
+            narrowed = torch.full((len(logits),), -float("inf"))
+            narrowed[kept] = torch.tensor(logits)[kept]
+            probabilities.append((narrowed / temperature).softmax(0))
+        if len(seen[0]) + 1 == seq_len:
+            drawn = dict.fromkeys(unfinished, END)
+        else:
+            found = torch.multinomial(torch.stack(probabilities), 1, generator=generator)[:, 0].tolist()
+            drawn = dict(zip(unfinished, found, strict=True))
+        texts = [[*text, drawn.get(row, PAD)] for row, text in enumerate(texts)]
+    return torch.tensor(texts)
+
+
+@pytest.fixture
+def plain_sampling():
+    """Sampling, implemented without the code under test."""
+    return sample_plainly

@@ -24,9 +24,9 @@ class Method(torch.nn.Module):
 @pytest.fixture(params=["encode_image", "encode_text"])
 def case(request, model):
     """A module and inputs of two batch sizes."""
-    pictures = [torch.randn(n, 3, 32, 32) for n in (2, 3)]
+    images = [torch.randn(n, 3, 32, 32) for n in (2, 3)]
     texts = [torch.randint(0, 40, (n, 12)) for n in (2, 3)]
-    return Method(model, request.param), pictures if request.param == "encode_image" else texts
+    return Method(model, request.param), images if request.param == "encode_image" else texts
 
 
 @pytest.fixture(autouse=True)

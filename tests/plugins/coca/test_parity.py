@@ -109,16 +109,16 @@ def test_a_transformers_text_tower_agrees(registry, config, theirs, tmp_path):
     image, text = torch.randn(3, 3, 32, 32), torch.randint(2, 40, (3, 12))
     text[0, 5:] = 1
     torch.testing.assert_close(model(image, text), original(image, text), atol=2e-5, rtol=1e-4)
-    # Its tokens see later ones: each step runs it whole, and gives what the whole model gives.
+    # Tokens of this tower see later ones, so each step runs the whole tower and equals the whole model.
     found = model.generate(image, generation_type="top_k", sot_token_id=0, eos_token_id=2, pad_token_id=1, seq_len=8)
     ids = found[:, :1]
-    for place in range(1, 7):
+    for index in range(1, 7):
         logits = model(image, ids, output_labels=False)["logits"][:, -1]
-        if place < 5:
+        if index < 5:
             logits[:, 2] = -torch.inf
-        going = ~torch.isin(ids[:, -1], torch.tensor([1, 2]))
-        torch.testing.assert_close(found[going, place], logits.argmax(dim=-1)[going])
-        ids = found[:, : place + 1]
+        unfinished = ~torch.isin(ids[:, -1], torch.tensor([1, 2]))
+        torch.testing.assert_close(found[unfinished, index], logits.argmax(dim=-1)[unfinished])
+        ids = found[:, : index + 1]
 
 
 @pytest.mark.parametrize("name", ["coca_ViT-B-32", "coca_ViT-L-14", "coca_base"])

@@ -1,4 +1,4 @@
-"""Inputs and outputs of the original DA-CLIP, and a way to make every parameter of a model count."""
+"""Inputs, outputs and models of the original DA-CLIP."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from safetensors.torch import load_file
 
 @pytest.fixture
 def figures(golden):
-    """Tensors by name: `in.*`, and what the original gave for them."""
+    """Tensors by name: the inputs `in.*`, and the outputs of the original for them."""
     return load_file(golden / "daclip_tiny_io.safetensors")
 
 
 @pytest.fixture
 def full(registry, golden):
-    """The model with all weights of the original's, control tower included."""
+    """The model with all weights of the original, including the control tower."""
     return registry.create("daclip_tiny", golden / "daclip_tiny_full.pt")
 
 
 @pytest.fixture
 def base(registry, golden):
-    """The model over a plain CLIP checkpoint, its controller just started."""
+    """The model over a plain CLIP checkpoint, with an initial controller."""
     return registry.create("daclip_tiny", golden / "daclip_tiny_clip.pt")
 
 

@@ -1,4 +1,4 @@
-"""One image tower under two names, through everything that copies a model."""
+"""The image tower stays one module under two names, whatever copies the model."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_created_model_has_one_image_tower(full, base):
     assert_one_tower(base)
 
 
-def test_deepcopy_keeps_the_alias_and_parts_from_the_source(full, image):
+def test_deepcopy_keeps_the_alias_and_shares_nothing_with_the_source(full, image):
     twin = copy.deepcopy(full)
     assert_one_tower(twin)
     assert_same_outputs(full, twin, image)

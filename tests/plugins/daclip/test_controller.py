@@ -1,4 +1,4 @@
-"""The control tower: a start that changes nothing, and controls that reach the right blocks."""
+"""The control tower: its initial state changes nothing, and its controls reach the right blocks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from registry_core import BuildError, ConfigError
 
 @torch.no_grad()
 def shake(model, std=0.1):
-    """Move every parameter, so that none of them can hide behind a zero or a one."""
+    """Move every parameter, since zeros and ones hide mistakes."""
     generator = torch.Generator().manual_seed(7)
     for parameter in model.parameters():
         parameter.add_(torch.randn(parameter.shape, generator=generator) * std)
@@ -23,7 +23,7 @@ def test_a_fresh_controller_adds_exactly_nothing(registry, golden, image, pretra
     with torch.no_grad():
         features, degradation = model.encode_image(image, control=True)
         assert torch.equal(features, model.encode_image(image))
-        # The control tower is the image tower's copy, so it sees what the image tower sees.
+        # The control tower is a copy of the image tower, so both give the same features.
         assert torch.equal(degradation, features)
 
 
@@ -74,7 +74,7 @@ def test_the_last_control_goes_to_the_first_block(full, image, golden_meta, flip
         assert (by_hand - features).abs().max() > golden_meta["wrong_order_effect"] / 10
 
 
-def test_controls_are_a_list_of_one_a_block_first_to_last(full, image):
+def test_controls_are_a_list_with_one_for_each_block_first_to_last(full, image):
     with torch.no_grad():
         _, controls = full.visual_control(image)
         last = full.visual_control.transformer.transformer(full.visual_control.embed(image))
@@ -83,12 +83,18 @@ def test_controls_are_a_list_of_one_a_block_first_to_last(full, image):
 
 
 def test_a_resnet_base_is_refused_by_name(registry):
-    with pytest.raises(ConfigError, match=r"daclip_tiny-rn cannot be: .*native ViT image tower.*ModifiedResNet"):
+    message = (
+        r"daclip_tiny-rn cannot be built: .* native ViT image tower, but .* ModifiedResNet.*list_models\('daclip_\*'\)"
+    )
+    with pytest.raises(ConfigError, match=message) as caught:
         registry.create("daclip_tiny-rn", False)
+    assert caught.value.name == "daclip_tiny-rn"
 
 
 def test_a_base_module_without_a_vit_is_refused(registry):
     model = registry.create("daclip_tiny", False)
     base = registry.create("tiny-rn", False)
-    with pytest.raises(BuildError, match=r"needs a base whose image tower is a VisionTransformer, got ModifiedResNet"):
+    message = r"needs a base model whose image tower is a VisionTransformer, got ModifiedResNet\. Nothing was built"
+    with pytest.raises(BuildError, match=message) as caught:
         type(model)(base, model.config)
+    assert (caught.value.expected, caught.value.found) == ("VisionTransformer", "ModifiedResNet")

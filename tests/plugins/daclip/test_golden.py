@@ -1,4 +1,4 @@
-"""The figures of the original implementation, number by number and name by name."""
+"""Outputs and names of the original implementation, compared one by one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 @torch.no_grad()
 def outputs(model, figures):
-    """Everything that the figures hold of one route, under their names."""
+    """All outputs that the recorded figures hold for one checkpoint, under their names."""
     image, caption, pair = figures["in.image"], figures["in.caption"], figures["in.pair"]
     features, degradation = model.encode_image(image, control=True)
     unit_features, unit_degradation = model.encode_image(image, control=True, normalize=True)
@@ -58,7 +58,7 @@ def test_a_base_in_another_kind_of_file_gives_the_same_outputs(registry, golden,
 
 
 def nested_module(state):
-    """A module tree without code that has this state dict, as OpenAI's archives are."""
+    """A module tree without code that has this state dict, like OpenAI's archives."""
     root = torch.nn.Module()
     for name, tensor in state.items():
         *path, last = name.split(".")
@@ -101,6 +101,6 @@ def test_every_loaded_value_is_the_files(full, golden):
 
 
 def test_preprocessing_gives_the_originals_tensor(registry, figures):
-    picture = Image.fromarray(np.asarray(figures["in.raw_image"]))
-    got = registry.preprocess("daclip_tiny")(picture)
+    image = Image.fromarray(np.asarray(figures["in.raw_image"]))
+    got = registry.preprocess("daclip_tiny")(image)
     torch.testing.assert_close(got, figures["in.preprocessed"], atol=1e-6, rtol=0)

@@ -10,9 +10,9 @@ import torch
 
 def loss(model, image, text):
     outputs = model(image, torch.cat([text, text.flip(1)], dim=-1))
-    pictures = outputs["image_features"] + outputs["image_degra_features"]
+    images = outputs["image_features"] + outputs["image_degra_features"]
     texts = outputs["text_features"] + outputs["text_degra_features"]
-    return (outputs["logit_scale"] * pictures @ texts.T).softmax(dim=-1).diagonal().log().neg().sum()
+    return (outputs["logit_scale"] * images @ texts.T).softmax(dim=-1).diagonal().log().neg().sum()
 
 
 @pytest.fixture(params=["full", "base"])
@@ -52,12 +52,12 @@ def test_grad_checkpointing_recomputes_every_block(full, image):
 
 
 def test_every_trainable_parameter_gets_a_gradient(model, image, text):
-    with torch.no_grad():  # a zero control passes no gradient back to the blocks behind it
+    with torch.no_grad():  # a zero control passes no gradient back to its blocks
         for module in model.visual_control.transformer.zero_modules:
             module.weight.normal_(std=0.01)
     loss(model, image, text).backward()
     without = {name for name, p in model.named_parameters() if p.requires_grad and p.grad is None}
-    # DaCLIP scales its logits itself; the base's scale plays no part.
+    # DaCLIP has its own logit scale and does not use the base's.
     assert without <= {"clip.logit_scale"}
     assert not {name for name, p in model.named_parameters() if not p.requires_grad and p.grad is not None}
 
@@ -66,7 +66,7 @@ def test_a_step_changes_trainable_parameters_and_no_others(base, image, text):
     base.train()
     before = {name: tensor.clone() for name, tensor in base.state_dict().items()}
     optimizer = torch.optim.SGD(base.parameters(), lr=0.1)
-    for _ in range(2):  # the second step passes through the controls that the first one made
+    for _ in range(2):  # in the second step gradients pass through the controls of the first
         optimizer.zero_grad()
         loss(base, image, text).backward()
         optimizer.step()

@@ -1,4 +1,4 @@
-"""A saved tiny CLIP, and a hub of this machine that serves folders."""
+"""A saved tiny CLIP, and a hub on this machine that serves folders."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class _Handler(SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def hub(tmp_path_factory, monkeypatch):
-    """A server that HF_ENDPOINT names. `hub.add(folder, repo, revision)` puts a folder on it."""
+    """A server at HF_ENDPOINT. `hub.add(folder, repo, revision)` copies a folder to it."""
     root = tmp_path_factory.mktemp("hub")
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, directory=str(root)))
     server.asked = []
@@ -63,9 +63,9 @@ def hub(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
 
     def add(folder, repo, revision="main"):
-        place = root / repo / "resolve" / revision
-        shutil.copytree(folder, place)
-        return place
+        served = root / repo / "resolve" / revision
+        shutil.copytree(folder, served)
+        return served
 
     server.add = add
     yield server

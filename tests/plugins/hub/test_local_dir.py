@@ -39,7 +39,7 @@ def other_weights(registry, path):
 
 
 class TestWeights:
-    def test_the_folders_own_are_loaded_without_being_asked_for(self, registry, model, folder, same):
+    def test_those_of_the_folder_are_loaded_by_default(self, registry, model, folder, same):
         with warnings.catch_warnings():
             warnings.simplefilter("error", RandomWeightsWarning)
             again = registry.create(f"local-dir:{folder}")
@@ -53,16 +53,17 @@ class TestWeights:
         assert registry.report(again).random
         assert not same(model, again)
 
-    def test_a_given_path_goes_before_them_and_the_report_says_so(self, registry, model, folder, tmp_path, same):
+    def test_a_given_path_replaces_them_and_the_report_says_so(self, registry, model, folder, tmp_path, same):
         path = other_weights(registry, tmp_path / "other.pt")
         again = registry.create(f"local-dir:{folder}", pretrained=path)
         assert not same(model, again)
         assert registry.report(again).path == path
-        assert any("brings itself were not read" in note for note in registry.report(again).notes)
+        assert any("itself were not read" in note for note in registry.report(again).notes)
 
     def test_an_unknown_tag_is_an_error(self, registry, folder):
-        with pytest.raises(UnknownWeightsError, match="has no weights 'openai'"):
+        with pytest.raises(UnknownWeightsError) as caught:
             registry.create(f"local-dir:{folder}", pretrained="openai")
+        assert caught.value.name == "openai"
 
     def test_an_empty_shell_reads_none(self, registry, folder):
         (folder / WEIGHTS).unlink()
@@ -77,27 +78,29 @@ class TestWeights:
         assert all(torch.equal(value, model.get_parameter(name)) for name, value in names.items())
 
     def test_weights_of_still_needs_a_path(self, registry, folder):
-        with pytest.raises(OverrideError, match="weights_of='openai' says which tag's file a path is"):
+        with pytest.raises(OverrideError) as caught:
             registry.create(f"local-dir:{folder}", weights_of="openai")
+        assert caught.value.argument == "weights_of"
 
     def test_download_gives_their_path(self, registry, folder):
         assert registry.download(f"local-dir:{folder}") == folder / WEIGHTS
 
     def test_download_without_a_tag_of_another_name_is_an_error(self, registry):
-        with pytest.raises(OverrideError, match="download needs a tag of tiny, got None"):
+        with pytest.raises(OverrideError) as caught:
             registry.download("tiny")
+        assert (caught.value.argument, caught.value.found) == ("tag", None)
 
 
 class TestWhichFile:
     @pytest.mark.parametrize("name", ["epoch_32.pt", "model.pth", "pytorch_model.bin"])
-    def test_the_only_one_whatever_its_name(self, registry, model, folder, same, name):
+    def test_a_single_file_may_have_any_name(self, registry, model, folder, same, name):
         torch.save({"state_dict": load_file(folder / WEIGHTS)}, folder / name)
         (folder / WEIGHTS).unlink()
         again = registry.create(f"local-dir:{folder}")
         assert same(model, again)
         assert registry.report(again).path == folder / name
 
-    def test_a_usual_name_goes_before_others_and_safe_ones_first(self, registry, model, folder, same):
+    def test_usual_names_go_before_others_and_safe_formats_first(self, registry, model, folder, same):
         usual = ["open_clip_pytorch_model.bin", "open_clip_pytorch_model.safetensors", WEIGHTS]
         other_weights(registry, folder / "other.pt")
         kept = (folder / WEIGHTS).read_bytes()
@@ -114,23 +117,26 @@ class TestWhichFile:
     def test_several_are_an_error_that_names_them(self, registry, folder):
         (folder / WEIGHTS).rename(folder / "a.safetensors")
         other_weights(registry, folder / "b.pt")
-        with pytest.raises(ConflictError, match=r"several files .*: a\.safetensors, b\.pt\. .*pretrained='.*a\.saf"):
+        message = r"several files .*: a\.safetensors, b\.pt\. .*Nothing was built\. .*pretrained='.*a\.safetensors'"
+        with pytest.raises(ConflictError, match=message) as caught:
             registry.create(f"local-dir:{folder}")
+        assert (caught.value.path, caught.value.found) == (folder, ["a.safetensors", "b.pt"])
 
-    def test_none_is_an_error_not_random_weights(self, registry, folder):
+    def test_a_folder_without_weights_is_an_error(self, registry, folder):
         (folder / WEIGHTS).rename(folder / "notes.txt")
-        with pytest.raises(
-            UnknownWeightsError, match=r"a config and no weights.*notes\.txt.*pretrained=False"
-        ) as caught:
+        message = r"a config and no weights: .*notes\.txt.*Nothing was built\. .*pretrained=False"
+        with pytest.raises(UnknownWeightsError, match=message) as caught:
             registry.create(f"local-dir:{folder}")
-        assert "Nothing was built" in str(caught.value)
+        assert caught.value.path == folder
+        assert "notes.txt" in caught.value.found
         assert registry.report(registry.create(f"local-dir:{folder}", False)).random
 
-    def test_a_folder_named_like_weights_is_none(self, registry, folder):
+    def test_a_folder_named_like_weights_is_not_a_file_of_weights(self, registry, folder):
         (folder / WEIGHTS).unlink()
         (folder / "old.pt").mkdir()
-        with pytest.raises(UnknownWeightsError, match="no weights"):
+        with pytest.raises(UnknownWeightsError) as caught:
             registry.create(f"local-dir:{folder}")
+        assert "old.pt" in caught.value.found
 
     def test_preprocessing_needs_none(self, registry, folder):
         (folder / WEIGHTS).unlink()
@@ -143,7 +149,7 @@ class TestNames:
         again = registry.create(f"local-dir:./{folder.parent.name}/saved")
         assert same(model, again)
 
-    def test_the_report_leads_there_from_another_folder(self, registry, folder, monkeypatch, tmp_path):
+    def test_the_report_has_an_absolute_path(self, registry, folder, monkeypatch, tmp_path):
         monkeypatch.chdir(folder.parent)
         again = registry.create("local-dir:saved")
         monkeypatch.chdir("/")
@@ -161,12 +167,14 @@ class TestNames:
 
     def test_qualified(self, registry, model, folder, same):
         assert same(model, registry.create(f"hub::local-dir:{folder}"))
-        with pytest.raises(UnknownModelError, match="There is no model 'daclip::local-dir"):
+        with pytest.raises(UnknownModelError) as caught:
             registry.create(f"daclip::local-dir:{folder}")
+        assert caught.value.name.startswith("daclip::local-dir")
 
-    def test_no_name_of_the_user_may_look_like_one(self, registry):
-        with pytest.raises(ConfigError, match="cannot be named 'local-dir:mine'"):
+    def test_a_config_of_the_user_cannot_have_such_a_name(self, registry):
+        with pytest.raises(ConfigError) as caught:
             registry.add_config({"embed_dim": 8}, "local-dir:mine")
+        assert caught.value.name == "local-dir:mine"
 
     def test_they_are_not_listed(self, registry, folder):
         registry.create(f"local-dir:{folder}")
@@ -175,41 +183,47 @@ class TestNames:
 
 class TestMistakes:
     def test_no_such_folder(self, registry, folder):
-        with pytest.raises(UnknownModelError, match=r"no folder .*savd\. Did you mean saved\? Nothing was built"):
+        message = r"the folder .*savd does not exist\. Did you mean saved\? Nothing was built"
+        with pytest.raises(UnknownModelError, match=message) as caught:
             registry.create(f"local-dir:{folder.parent}/savd")
+        assert (caught.value.path, caught.value.suggestions) == (folder.parent / "savd", ["saved"])
 
     def test_no_such_parent(self, registry, tmp_path):
-        with pytest.raises(UnknownModelError, match="there is no folder"):
+        with pytest.raises(UnknownModelError) as caught:
             registry.create(f"local-dir:{tmp_path}/no/where")
+        assert (caught.value.path, caught.value.suggestions) == (tmp_path / "no" / "where", [])
 
     @pytest.mark.parametrize("address", ["", "  "])
     def test_no_path(self, registry, address):
         with pytest.raises(UnknownModelError, match=r"names no folder\. Expected local-dir:path/to/folder"):
             registry.create(f"local-dir:{address}")
 
-    def test_a_path_that_cannot_be(self, registry):
-        with pytest.raises(UnknownModelError, match=r"no path that this system knows|there is no folder"):
+    def test_a_path_that_is_not_valid(self, registry):
+        with pytest.raises(UnknownModelError) as caught:
             registry.create("local-dir:a\0b")
-        with pytest.raises(UnknownModelError, match="no path that this system knows"):
+        assert caught.value.name == "local-dir:a\0b"
+        with pytest.raises(UnknownModelError, match=r"~nobody-of-this-name/x' is not a valid path on this system: "):
             registry.create("local-dir:~nobody-of-this-name/x")
 
     def test_a_file(self, registry, folder):
-        with pytest.raises(UnknownModelError, match=r"names a file, expected a folder .* the file as pretrained="):
+        message = r"names a file, expected a folder .* Nothing was built\. .* the file as pretrained="
+        with pytest.raises(UnknownModelError, match=message) as caught:
             registry.create(f"local-dir:{folder / WEIGHTS}")
+        assert caught.value.path == folder / WEIGHTS
 
     def test_no_config(self, registry, folder):
         (folder / CONFIG).unlink()
-        with pytest.raises(
-            ConfigError,
-            match=rf"has no {re.escape(CONFIG)}\. It holds README.md, {re.escape(WEIGHTS)}\..*registry\.save",
-        ):
+        message = rf"has no {re.escape(CONFIG)}\. It holds README.md, {re.escape(WEIGHTS)}\. Nothing .*registry\.save"
+        with pytest.raises(ConfigError, match=message) as caught:
             registry.create(f"local-dir:{folder}")
+        assert (caught.value.path, caught.value.expected) == (folder, CONFIG)
+        assert caught.value.found == ["README.md", WEIGHTS]
 
     @pytest.mark.parametrize(("name", "error"), [(CONFIG, ConfigError), (WEIGHTS, UnknownWeightsError)])
-    def test_a_link_that_leads_nowhere_is_told_from_no_link(self, registry, folder, name, error):
+    def test_a_broken_link_is_reported_as_such(self, registry, folder, name, error):
         (folder / name).unlink()
         (folder / name).symlink_to(folder / "gone")
-        with pytest.raises(error, match=rf"holds .*{re.escape(name)} \(no file\)"):
+        with pytest.raises(error, match=rf"holds .*{re.escape(name)} \(not a file\)"):
             registry.create(f"local-dir:{folder}")
 
     @pytest.mark.skipif(not hasattr(os, "seteuid") or os.geteuid() != 0, reason="only root can become somebody else")
@@ -223,42 +237,45 @@ class TestMistakes:
             closed.chmod(mode)
             os.seteuid(65534)
             try:
-                with pytest.raises(error, match=r"may not be looked into: .*Permission denied.*Nothing was built"):
+                with pytest.raises(
+                    error, match=r"cannot be read: .*Permission denied.*Nothing was built\. Correct"
+                ) as caught:
                     registry.create(f"local-dir:{closed}")
+                assert caught.value.path == closed
             finally:
                 os.seteuid(0)
 
     def test_a_folder_of_transformers(self, registry, folder):
         (folder / CONFIG).rename(folder / "config.json")
-        with pytest.raises(ConfigError, match=r"config\.json is another library's, such as transformers'"):
+        with pytest.raises(ConfigError) as caught:
             registry.create(f"local-dir:{folder}")
+        assert caught.value.advice.startswith("Its config.json is from another library, such as transformers")
 
     @pytest.mark.parametrize(
-        ("text", "words"),
-        [
-            ("{", "could not be read as a JSON config"),
-            ("[" * 100_000, "could not be read as a JSON config: maximum recursion depth"),
-            ("[1]", "holds a JSON list, expected an object"),
-        ],
+        ("text", "cause"), [("{", json.JSONDecodeError), ("[" * 100_000, RecursionError), ("[1]", None)]
     )
-    def test_a_broken_config(self, registry, folder, text, words):
+    def test_a_broken_config(self, registry, folder, text, cause):
         (folder / CONFIG).write_text(text)
-        with pytest.raises(ConfigError, match=words):
+        with pytest.raises(ConfigError) as caught:
             registry.create(f"local-dir:{folder}")
+        assert caught.value.path == folder / CONFIG
+        assert cause is None or isinstance(caught.value.__cause__, cause)
 
     @pytest.mark.parametrize("key", ["hf_model_config", "trust_remote_code", "dtype"])
     @pytest.mark.parametrize("part", ["vision_cfg", "text_cfg", None])
-    def test_keys_that_are_not_known_are_refused(self, registry, folder, key, part):
+    def test_unknown_keys_are_refused(self, registry, folder, key, part):
         config = json.loads((folder / CONFIG).read_text())["model_cfg"]
         (config if part is None else config[part])[key] = {"auto_map": "evil.Model"}
         rewrite(folder, model_cfg=config)
-        with pytest.raises(ConfigError, match=rf"{key}: unknown key"):
+        with pytest.raises(ConfigError) as caught:
             registry.create(f"local-dir:{folder}")
+        assert list(caught.value.problems) == [key if part is None else f"{part}.{key}"]
 
     def test_an_unknown_architecture(self, registry, folder):
         rewrite(folder, architecture="daclib")
-        with pytest.raises(ConfigError, match=r"its architecture is 'daclib'\. Did you mean daclip\?"):
+        with pytest.raises(ConfigError) as caught:
             registry.create(f"local-dir:{folder}")
+        assert (caught.value.found, caught.value.suggestions) == ("daclib", ["daclip"])
 
 
 class TestConfig:
@@ -272,7 +289,7 @@ class TestConfig:
         assert registry.preprocess(again).config.mean == (0.5, 0.5, 0.5)
         assert registry.preprocess(again).config.interpolation == "bicubic"
 
-    def test_null_says_nothing(self, registry, model, folder, same):
+    def test_null_means_the_default(self, registry, model, folder, same):
         rewrite(folder, architecture=None, preprocess_cfg=None)
         assert same(model, registry.create(f"local-dir:{folder}"))
 
@@ -292,11 +309,12 @@ class TestConfig:
         assert explanation.origin == str(folder / CONFIG)
         assert explanation.plugin.startswith("hub ")
         assert explanation.answered.startswith("hub ")
-        assert [place.path for place in explanation.places] == [str(folder / WEIGHTS)]
+        assert [source.path for source in explanation.places] == [str(folder / WEIGHTS)]
         assert "safetensors" in explanation.places[0].state
 
-    def test_a_changed_folder_is_read_anew(self, registry, folder):
+    def test_a_changed_folder_is_read_again(self, registry, folder):
         registry.create(f"local-dir:{folder}")
         shutil.rmtree(folder)
-        with pytest.raises(UnknownModelError, match="there is no folder"):
+        with pytest.raises(UnknownModelError) as caught:
             registry.create(f"local-dir:{folder}")
+        assert caught.value.path == folder

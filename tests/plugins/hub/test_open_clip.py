@@ -1,4 +1,4 @@
-"""Folders go both ways between registry.save and open_clip."""
+"""open_clip reads the folders of registry.save, and the reverse."""
 
 from __future__ import annotations
 
@@ -54,15 +54,15 @@ def test_open_clip_reads_what_save_writes(registry, tmp_path, name, quick_gelu):
     folder = registry.save(ours, tmp_path / "saved")
     theirs, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{folder}")
     assert_same_features(ours, theirs.eval())
-    picture = Image.effect_noise((70, 40), 90).convert("RGB")
-    torch.testing.assert_close(registry.preprocess(ours)(picture), preprocess(picture), atol=1e-6, rtol=0)
+    image = Image.effect_noise((70, 40), 90).convert("RGB")
+    torch.testing.assert_close(registry.preprocess(ours)(image), preprocess(image), atol=1e-6, rtol=0)
     tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
     assert tokenizer.context_length == registry.tokenizer(ours).context_length
     assert tokenizer.encode("a cat") == registry.tokenizer(ours).encode("a cat")
 
 
 def test_we_read_a_folder_of_open_clip(registry, tmp_path):
-    """As its push_to_hf_hub leaves it: the model's config as it was, no architecture, few preprocessing keys."""
+    """A folder as its push_to_hf_hub writes it: the original config, no architecture, few preprocessing keys."""
     config = dict(registry.config("tiny").raw())
     config = {key: config[key] for key in ("embed_dim", "vision_cfg", "text_cfg")} | {"quick_gelu": True}
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""Saving and loading again never changes an output: one model of every plugin that builds any."""
+"""Saving and loading again never changes an output, for a model of every plugin that builds models."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from registry_core import BuildError, Registry
-from registry_core.checkpoint.save import TOKENIZER_FILENAMES
-from registry_core.config import merged
+from registry_core.config.model import merged
+from registry_core.export.save import TOKENIZER_FILENAMES
 
 TEXT = {"context_length": 16, "vocab_size": 600, "width": 32, "heads": 2, "layers": 2}
 CUSTOM = {
@@ -53,7 +53,7 @@ def registry(registry):
 
 
 def moved(model):
-    """Values that no initialisation gives: zeros and ones hide what is not saved."""
+    """Add noise to all values: zeros and ones hide what is not saved."""
     torch.manual_seed(3)
     with torch.no_grad():
         for name, tensor in model.state_dict().items():
@@ -64,8 +64,8 @@ def moved(model):
 
 
 def outputs(model):
-    """Everything that a model gives, also where the control tower of a DA-CLIP has its word."""
-    dtype = model.state_dict()["visual.conv1.weight"].dtype  # of the first layer that a picture meets
+    """All outputs of a model, including those of a DA-CLIP's control tower."""
+    dtype = model.state_dict()["visual.conv1.weight"].dtype  # of the first layer of the image tower
     torch.manual_seed(4)
     image = torch.randn(2, 3, *model.config.image_size).to(dtype)
     text = torch.randint(1, 600, (2, 2 * model.config.text_cfg.context_length))
@@ -98,15 +98,15 @@ class TestEveryModel:
         assert registry.report(again).config.raw() == merged(registry.report(model).config.raw(), implied)
 
     def test_after_overrides(self, registry, tmp_path, name):
-        said = {
+        overrides = {
             "image_size": 64 if name in {"tiny-custom", "tiny-coca"} else 32,
             "quick_gelu": True,
             "context_length": 12,
         }
-        said["preprocess_cfg"] = {"mean": [0.1, 0.2, 0.3], "resize_mode": "longest", "interpolation": "bilinear"}
+        overrides["preprocess_cfg"] = {"mean": [0.1, 0.2, 0.3], "resize_mode": "longest", "interpolation": "bilinear"}
         if name == "tiny-rn":
-            del said["quick_gelu"]
-        model = moved(registry.create(name, False, **said))
+            del overrides["quick_gelu"]
+        model = moved(registry.create(name, False, **overrides))
         again = Registry().create(f"local-dir:{registry.save(model, tmp_path / 'saved')}")
         assert equal(model, again)
         assert repr(registry.preprocess(again)) == repr(registry.preprocess(model))
@@ -144,9 +144,9 @@ class TestEveryModel:
             assert torch.equal(whole.state_dict()[key], value)
 
 
-class TestWhatATagDecided:
+class TestSettingsOfATag:
     def test_its_activation_and_preprocessing_are_recorded(self, registry, tmp_path):
-        """The config of ViT-B-32 says GELU; its tag openai says QuickGELU."""
+        """For example, the config of ViT-B-32 has GELU, and its tag openai has QuickGELU."""
 
         class Tags:
             from registry_core import hookimpl
@@ -180,12 +180,12 @@ class TestWhatATagDecided:
 
 class TestTokenizer:
     def test_its_name_and_options_are_recorded(self, registry, tmp_path):
-        said = {"hf_tokenizer_name": "acme/words", "tokenizer_kwargs": {"clean": "canonicalize"}}
-        model = registry.create("tiny", False, text_cfg=said)
+        overrides = {"hf_tokenizer_name": "acme/words", "tokenizer_kwargs": {"clean": "canonicalize"}}
+        model = registry.create("tiny", False, text_cfg=overrides)
         again = Registry().create(f"local-dir:{registry.save(model, tmp_path / 'saved')}")
         assert again.config.text_cfg == model.config.text_cfg
 
-    def test_its_files_go_along(self, registry, tmp_path):
+    def test_its_files_are_copied(self, registry, tmp_path):
         first = registry.save(registry.create("tiny", False), tmp_path / "first")
         for name in ("tokenizer.json", "tokenizer_config.json"):
             (first / name).write_text(json.dumps({"is": name}))
@@ -199,22 +199,22 @@ class TestTokenizer:
         assert "tokenizer.json" in TOKENIZER_FILENAMES
 
     def test_a_folder_that_the_config_names_is_copied(self, registry, tmp_path, monkeypatch):
-        """A relative path would not lead there from the saved folder."""
+        """A relative path would not be valid from the saved folder."""
         monkeypatch.chdir(tmp_path)
         (tmp_path / "words").mkdir()
         (tmp_path / "words" / "tokenizer.json").write_text("{}")
         model = registry.create("tiny", False, text_cfg={"hf_tokenizer_name": "words"})
         assert (registry.save(model, tmp_path / "saved") / "tokenizer.json").read_text() == "{}"
 
-    @pytest.mark.parametrize("brought", [False, True])
-    def test_files_of_another_tokenizer_in_the_folder_are_told(self, registry, tmp_path, brought):
+    @pytest.mark.parametrize("own", [False, True])
+    def test_files_of_another_tokenizer_in_the_folder_are_reported(self, registry, tmp_path, own):
         (tmp_path / "words").mkdir()
         (tmp_path / "words" / "tokenizer.json").write_text("{}")
-        name = str(tmp_path / "words") if brought else "~nobody-of-this-name/words"
+        name = str(tmp_path / "words") if own else "~nobody-of-this-name/words"
         model = registry.create("tiny", False, text_cfg={"hf_tokenizer_name": name})
         folder = registry.save(model, tmp_path / "saved")
         (folder / "vocab.txt").write_text("[PAD]")
-        with pytest.warns(UserWarning, match=r"saved holds vocab\.txt, which tiny does not bring.* another model's"):
+        with pytest.warns(UserWarning, match=r"saved contains vocab\.txt, which do not belong to tiny.* another model"):
             registry.save(model, folder)
         registry.save(registry.create("tiny", False), folder)  # no tokenizer of transformers
 
@@ -243,16 +243,18 @@ class TestTokenizer:
 class TestMistakes:
     def test_an_empty_shell_has_nothing_to_save(self, registry, tmp_path):
         shell = registry.create("tiny", device="meta")
-        with pytest.raises(BuildError, match=r"tiny was not saved: its \S+ has no values, since device='meta'"):
+        with pytest.raises(BuildError) as caught:
             registry.save(shell, tmp_path / "saved")
+        assert caught.value.name in shell.state_dict()
         assert not (tmp_path / "saved").exists()
 
     def test_a_folder_that_is_a_file(self, registry, tmp_path):
         (tmp_path / "saved").write_text("")
-        with pytest.raises(BuildError, match=r"tiny was not saved: .*saved cannot be made a folder"):
+        with pytest.raises(BuildError) as caught:
             registry.save(registry.create("tiny", False), tmp_path / "saved")
+        assert (caught.value.name, caught.value.path) == ("tiny", tmp_path / "saved")
 
-    def test_saving_over_the_folder_it_is_from(self, registry, tmp_path):
+    def test_saving_into_the_folder_that_the_model_was_loaded_from(self, registry, tmp_path):
         folder = registry.save(moved(registry.create("tiny", False)), tmp_path / "saved")
         (folder / "tokenizer.json").write_text("{}")
         model = registry.create(f"local-dir:{folder}", mmap=True)

@@ -1,1 +1,0 @@
-"""A third party with an architecture of its own."""

@@ -1,0 +1,1 @@
+"""A third-party plugin with an architecture of its own."""

@@ -1,0 +1,70 @@
+"""The hooks of alpha_clip. Free of torch until a model is built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from registry_core import hookimpl
+
+from .config import PREFIX, AlphaClipConfig, can_be_base
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from registry_core import Conversion, LazyTensor, LoadReport, ModelConfig, RawConfig, Registry, Weights
+
+REGISTRY_CORE_API = 1
+
+
+@hookimpl
+def derive_models(base: Mapping[str, RawConfig]) -> Mapping[str, str]:
+    return {PREFIX + name: name for name, raw in base.items() if can_be_base(raw)}
+
+
+@hookimpl
+def resolve_config(name: str, raw: RawConfig | None, registry: Registry) -> ModelConfig | None:
+    if raw is not None:
+        mine = raw.get("architecture") == AlphaClipConfig.architecture
+        return AlphaClipConfig.parse(raw, name) if mine else None
+    base = registry.services.base_of(name, PREFIX)
+    return None if base is None else AlphaClipConfig.over(base.config, name)
+
+
+@hookimpl
+def resolve_pretrained(name: str, config: ModelConfig, tag: str, registry: Registry) -> Weights | None:
+    """The base model's weights."""
+    mine = isinstance(config, AlphaClipConfig) and name.startswith(PREFIX)
+    return registry.services.find_tag(name.removeprefix(PREFIX), tag) if mine else None
+
+
+@hookimpl
+def build_model(config: AlphaClipConfig, tower: str | None) -> nn.Module:
+    from .model import AlphaCLIP
+
+    return AlphaCLIP(config, tower)
+
+
+@hookimpl
+def convert_state_dict(
+    config: AlphaClipConfig, trained: AlphaClipConfig, state: Mapping[str, LazyTensor]
+) -> Conversion:
+    """A plain CLIP is taken as it is, a published image tower gets its names' prefix."""
+    from .convert import convert
+
+    return convert(config, trained, state)
+
+
+@hookimpl
+def post_load(model: nn.Module, report: LoadReport) -> None:
+    """Where the file held no alpha channel, it starts at zero."""
+    import torch
+
+    from .convert import ALPHA, SCALE
+    from .model import AlphaCLIP
+
+    if isinstance(model, AlphaCLIP):
+        if ALPHA in report.left_to_owner and model.tower != "text":
+            model.visual.reset_alpha()  # type: ignore[operator]
+        if SCALE in report.left_to_owner:
+            torch.nn.init.constant_(model.logit_scale, model.config.init_logit_scale)

@@ -1,0 +1,1 @@
+"""AcmeSecond, an architecture for registry_core."""
