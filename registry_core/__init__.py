@@ -5,12 +5,12 @@
 
 Importing this package does not import torch; creating a model does.
 
-The rooms, in the order in which a name becomes a model:
+The folders, in the order in which a name becomes a model and the model is saved:
 
     config -> hooks -> resolve -> fetch -> checkpoint -> build -> export
 
-beside them towers, preprocess, tokenizers, losses and zero_shot for a model's parts and use; diagnose explains and
-checks; cli is the command, compat speaks open_clip's names, testing and scaffold are for plugin authors.
+In addition, towers, preprocess, tokenizers, losses and zero_shot provide a model's parts and uses. diagnose explains
+and checks, cli is the command line, compat has open_clip's names, and testing and scaffold are for plugin authors.
 """
 
 import logging

@@ -73,7 +73,7 @@ class PluginServices(Protocol):
         ...
 
     def fetch(self, weights: Weights, cache_dir: Path | None = None, context: FetchContext | None = None) -> Fetched:
-        """Fetch the first source that can be had; FetchError if there is none."""
+        """Fetch the first source that is available; FetchError if no source is."""
         ...
 
     def build(self, config: ModelConfig, tower: str | None) -> nn.Module:

@@ -163,7 +163,7 @@ _PERMISSIONS = "Correct the folder's permissions."
 
 
 def model_repository(name: str) -> LocalFolder | HubRepository | None:
-    """Return the model repository that a name refers to, or None if the name has another scheme or none.
+    """Return the model repository that a name refers to, or None if the name has another scheme or no scheme.
 
     Raises:
         UnknownModelError: The scheme is known, but the address is not valid or the folder does not exist.

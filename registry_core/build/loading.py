@@ -12,12 +12,12 @@ from registry_core.build.load_state import LoadOptions, LoadOutcome, Write, assi
 from registry_core.build.uninitialised import UnwrittenCheck, build
 from registry_core.checkpoint.file import CheckpointFile
 from registry_core.checkpoint.recognise import read_index
-from registry_core.errors import PluginError, listing
+from registry_core.errors import PluginError, StateDictError, UnsafeCheckpointError, listing
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from registry_core.checkpoint.index import Conversion, LazyTensor
+    from registry_core.checkpoint.index import CheckpointIndex, Conversion, LazyTensor
     from registry_core.hooks.plugin import Plugin
     from registry_core.report import LoadReport
     from registry_core.resolve.services import Services
@@ -63,12 +63,31 @@ def read_checkpoint(services: Services, model: nn.Module, report: LoadReport, re
             ignored = frozenset(build(partial(make, None), values=False).state_dict()) - set(model.state_dict())
         initialise = None if reading.keep_missing else partial(build, partial(make, report.tower), values=True)
         options = LoadOptions(reading.strict, report.mapped, ignored, initialise, write=reading.write)
-        outcome = load_state(model, conversion, file, options, report.name)
+        try:
+            outcome = load_state(model, conversion, file, options, report.name)
+        except StateDictError as error:
+            _explain_unread(error, index, reading.path)
+            raise
     report.format, report.kind = index.format, conversion.kind
     report.notes += index.notes
     report.left_to_owner = list(conversion.left_to_owner)
     _record(report, outcome)
     return conversion
+
+
+def _explain_unread(error: StateDictError, index: CheckpointIndex, path: Path) -> None:
+    """Raise a better error if a missing parameter is in the file, as an object that is not read."""
+    name = next((name for name in error.missing if name in index.unread), None)
+    if name is not None:
+        kind = index.unread[name]
+        raise UnsafeCheckpointError(
+            f"{path} holds {name} as an object of {kind}, not as a plain tensor. Reading it could run code. Nothing "
+            "was run and nothing was loaded.",
+            path=path,
+            name=kind,
+            advice="If you trust its author, open it where it was made and save the values as plain tensors, "
+            "preferably as .safetensors.",
+        ) from error
 
 
 def _record(report: LoadReport, outcome: LoadOutcome) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -98,11 +98,14 @@ class CheckpointIndex:
         format: Name of the format for people, such as "torch zip archive".
         tensors: The tensors by the names in the file, without training prefixes.
         notes: How the tensors were found: the container key, the prefixes that were stripped.
+        unread: Entries next to the tensors that are objects of other classes, and these classes. They are never
+            constructed.
     """
 
     format: str
     tensors: Mapping[str, LazyTensor]
     notes: tuple[str, ...] = ()
+    unread: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

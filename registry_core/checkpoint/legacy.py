@@ -1,71 +1,82 @@
-"""The format of torch.save before torch 1.6: several pickles, then the storages.
+"""torch.save's format before torch 1.6: a run of pickles, then the storages.
 
-Only torch can find the tensors in such a file, so this one format is read by `torch.load(weights_only=True)`, in full.
+    magic number, protocol, machine, the saved object, the keys of the storages    five pickles
+    for each key: the element count (8 bytes), then the elements
+
+https://github.com/pytorch/pytorch/blob/main/torch/serialization.py, `_legacy_save`.
 """
 
 from __future__ import annotations
 
-import os
-import pickle
-import re
-from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from registry_core.checkpoint.file import CheckpointFile
-from registry_core.checkpoint.index import LazyTensor
-from registry_core.errors import CheckpointError, UnsafeCheckpointError
+from registry_core.checkpoint.index import ITEM_SIZES, LazyTensor
+from registry_core.checkpoint.pickle_reader import read_pickle
+from registry_core.checkpoint.pickle_values import PickleError, StorageRef, TensorRef
+from registry_core.checkpoint.stored import view_of_storage
+
+MOST_PICKLED = 16 << 20
+"""Bytes of pickles that are read: those of the largest models have a tenth of it, and reading takes a second a megabyte
+at worst."""
+
+_COUNT_SIZE = 8
 
 
 def read_contents(file: CheckpointFile) -> Any:
     """Return the saved object, with each tensor as a LazyTensor.
 
     Raises:
-        UnsafeCheckpointError: The pickle asks for more than tensors and plain containers.
-        CheckpointError: The file is damaged.
+        CheckpointError: The file is truncated, damaged, or holds what cannot be read as data.
     """
-    import torch
-
+    data = bytes(file.bytes_at(0, min(file.size, MOST_PICKLED)))
     try:
-        # torch gets a stream, because it chooses a reader by the suffix of a path.
-        with os.fdopen(os.dup(file.stream.fileno()), "rb") as stream:
-            stream.seek(0)
-            saved = torch.load(stream, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise _refusal(file, error) from error
-    except Exception as error:
-        raise file.damaged(f"legacy torch file, {type(error).__name__}: {_first_line(error)}") from error
-    return _with_lazy_tensors(saved)
+        start = _skip_header(file, data)
+        _, end, storages = read_pickle(data, lambda ref: ref, start)
+        keys, end, _ = read_pickle(data, lambda ref: ref, end)
+        places = _places(file, keys, storages, end)
+        return read_pickle(data, partial(_tensor, file, places), start)[0]
+    except PickleError as error:
+        raise file.damaged(f"legacy torch file, {error}") from error
 
 
-def _refusal(file: CheckpointFile, error: pickle.UnpicklingError) -> CheckpointError:
-    # torch's own message recommends weights_only=False first, so only the name that torch refused is passed on.
-    asked = re.search(r"GLOBAL ([\w.]*\w) ", str(error))
-    if asked is None:
-        return file.damaged("legacy torch file, its pickle is cut off or of a kind that torch does not read as data")
-    return UnsafeCheckpointError(
-        f"{file.path} is a legacy torch file (before torch 1.6) that holds more than tensors: its pickle asks for "
-        f"`{asked[1]}`. Loading it would run code that the file contains. Nothing was run and nothing was loaded.",
-        path=file.path,
-        name=asked[1],
-        advice="If you trust its author, open it where it was made and save only `model.state_dict()`, preferably as "
-        ".safetensors.",
-    )
+def _skip_header(file: CheckpointFile, data: bytes) -> int:
+    """Return where the saved object begins: after the magic number, the protocol and the machine."""
+    position = 0
+    for _ in range(3):
+        value, position, _ = read_pickle(data, lambda ref: ref, position)
+    if type(value) is not dict or value.get("little_endian") is not True:
+        raise file.damaged("it was written on a big-endian machine, which is not supported")
+    return position
 
 
-def _with_lazy_tensors(node: Any) -> Any:
-    import torch
+def _places(
+    file: CheckpointFile, keys: Any, storages: dict[str, StorageRef], position: int
+) -> dict[str, tuple[int, int]]:
+    """Return where each storage begins, and its size in bytes."""
+    if type(keys) is not list or not all(type(key) in {str, int} for key in keys):
+        raise PickleError("its list of storages is not one")
+    places: dict[str, tuple[int, int]] = {}
+    for key in map(str, keys):
+        storage = storages.get(key)
+        if storage is None or key in places:
+            raise PickleError("it lists a storage twice, or one that no tensor has")
+        count = int.from_bytes(file.bytes_at(position, _COUNT_SIZE), "little", signed=True)
+        size = count * ITEM_SIZES[storage.dtype]
+        if count != storage.count:
+            raise PickleError(f"a storage of {storage.count:,} elements is stored with {count:,}")
+        position += _COUNT_SIZE
+        if position + size > file.size:
+            raise file.truncated(position + size)
+        places[key] = position, size
+        position += size
+    return places
 
-    match node:
-        case torch.Tensor():
-            dtype = str(node.dtype).removeprefix("torch.")
-            load = partial(torch.clone, node.detach(), memory_format=torch.contiguous_format)
-            return LazyTensor(dtype, tuple(node.shape), load)
-        case Mapping():
-            return {key: _with_lazy_tensors(value) for key, value in node.items()}
-        case _:
-            return node
 
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
+def _tensor(file: CheckpointFile, places: dict[str, tuple[int, int]], ref: TensorRef) -> LazyTensor:
+    place = places.get(ref.storage.key)
+    if place is None:
+        raise PickleError("a tensor of a storage that is not in the file")
+    begin, size = place
+    return view_of_storage(file, ref, size, begin, lambda offset, length: bytes(file.bytes_at(begin + offset, length)))

@@ -139,9 +139,8 @@ def read_index(file: CheckpointFile) -> CheckpointIndex:
         if matches(file.head):
             if isinstance(reader, _Refusal):
                 _refuse(file, reader)
-            format_name, contents = reader(file)
-            tensors, notes = find_state_dict(contents, file.path)
-            return CheckpointIndex(format_name, tensors, notes)
+            kind, contents = reader(file)
+            return find_state_dict(contents, file.path, kind)
     start = file.head[:16]
     raise CheckpointError(
         f"{file.path} is not a checkpoint of a supported format: it starts with {start!r}. Expected {_SUPPORTED}. "

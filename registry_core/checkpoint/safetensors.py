@@ -31,14 +31,34 @@ def read_contents(file: CheckpointFile) -> dict[str, LazyTensor]:
     if 8 + length > file.size:
         raise file.truncated(8 + length)
     try:
-        header: dict[str, Any] = json.loads(file.bytes_at(8, length))
+        header: dict[str, Any] = json.loads(file.bytes_at(8, length), object_pairs_hook=_unique)
         header.pop("__metadata__", None)
-        return {name: _tensor(file, entry, 8 + length) for name, entry in header.items()}
+        tensors = {name: _tensor(file, entry, 8 + length) for name, entry in header.items()}
+        _refuse_overlaps_and_holes(header, file.size - 8 - length)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise file.damaged(
             f"its safetensors header is not valid ({type(error).__name__}: {error})",
             expected="a valid safetensors header",
         ) from error
+    return tensors
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name occurs twice")
+    return found
+
+
+def _refuse_overlaps_and_holes(header: dict[str, Any], size: int) -> None:
+    """Check that the tensors fill the data without overlaps and holes, as the format demands."""
+    end = 0
+    for begin, following in sorted(tuple(map(index, entry["data_offsets"])) for entry in header.values()):
+        if begin != end:
+            raise ValueError(f"the tensors overlap or leave a hole at byte {min(begin, end)}")
+        end = following
+    if end != size:
+        raise ValueError(f"the tensors end at byte {end} of {size}")
 
 
 def _tensor(file: CheckpointFile, entry: dict[str, Any], data_start: int) -> LazyTensor:

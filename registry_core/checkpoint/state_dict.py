@@ -6,51 +6,73 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from registry_core.checkpoint.index import LazyTensor
-from registry_core.errors import CheckpointError, listing
+from registry_core.checkpoint.index import CheckpointIndex, LazyTensor
+from registry_core.checkpoint.pickle_values import Inert
+from registry_core.errors import CheckpointError, UnsafeCheckpointError, listing
 
 # The keys under which training programs store the state dict; open_clip and DA-CLIP use the first.
 _CONTAINERS = ("state_dict", "model_state_dict", "model", "module")
 
 
-def find_state_dict(contents: Any, path: Path) -> tuple[dict[str, LazyTensor], tuple[str, ...]]:
-    """Return the named tensors in a saved object, and notes on where they were found.
+def find_state_dict(contents: Any, path: Path, kind: str) -> CheckpointIndex:
+    """Return the named tensors in a saved object, with notes on where they were found.
 
     Args:
         contents: What the reader of the file's format returned.
         path: The file, for messages.
+        kind: Name of the format.
 
     Raises:
+        UnsafeCheckpointError: The object is a pickled module or the like.
         CheckpointError: The object holds no mapping of names to tensors, or one parameter has two names.
     """
-    found, notes = _unwrap(contents, ())
+    found, notes = _unwrap(contents)
     if found is None:
-        keys = listing(map(str, contents)) if isinstance(contents, Mapping) else type(contents).__name__
-        raise CheckpointError(
-            f"{path} holds no state dict. Expected names with tensors, directly or under one of "
-            f"{', '.join(_CONTAINERS)}; found: {keys or 'nothing'}. Nothing was loaded.",
-            path=path,
-            expected=_CONTAINERS,
-            found=list(map(str, contents)) if isinstance(contents, Mapping) else keys,
-        )
-    others = [name for name, value in found.items() if not isinstance(value, LazyTensor)]
+        raise _no_state_dict(contents, path)
+    others = {name: value for name, value in found.items() if not isinstance(value, LazyTensor)}
+    unread = {str(name): value.name for name, value in others.items() if isinstance(value, Inert)}
     if others:
-        notes = (*notes, f"entries that are not tensors were skipped: {listing(others)}")
+        notes = (*notes, f"entries that are not tensors were skipped: {listing(map(str, others))}")
     tensors = {str(name): value for name, value in found.items() if isinstance(value, LazyTensor)}
-    return _strip_prefixes(tensors, notes, path)
+    tensors, notes = _strip_prefixes(tensors, notes, path)
+    return CheckpointIndex(kind, tensors, notes, unread)
 
 
-def _unwrap(contents: Any, notes: tuple[str, ...]) -> tuple[Mapping[Any, Any] | None, tuple[str, ...]]:
+def _unwrap(contents: Any) -> tuple[Mapping[Any, Any] | None, tuple[str, ...]]:
     """Return the innermost mapping that holds tensors, or None, with a note for each container that was opened."""
-    if not isinstance(contents, Mapping):
-        return None, notes
-    for key in _CONTAINERS:
-        inner = contents.get(key)
-        if isinstance(inner, Mapping):
-            return _unwrap(inner, (*notes, f"found under {key!r}"))
-    if any(isinstance(value, LazyTensor) for value in contents.values()):
-        return contents, notes
+    notes: tuple[str, ...] = ()
+    opened: set[int] = set()  # a mapping may contain itself
+    while isinstance(contents, Mapping) and id(contents) not in opened:
+        opened.add(id(contents))
+        key = next((key for key in _CONTAINERS if isinstance(contents.get(key), Mapping)), None)
+        if key is None:
+            return (contents if any(isinstance(v, LazyTensor) for v in contents.values()) else None), notes
+        contents = contents[key]
+        notes = (*notes, f"found under {key!r}")
     return None, notes
+
+
+def _no_state_dict(contents: Any, path: Path) -> CheckpointError:
+    """Return the error for an object without a state dict; a pickled module gets one of its own."""
+    candidates = [contents, *(contents.get(key) for key in _CONTAINERS if isinstance(contents, Mapping))]
+    unread = next((value for value in candidates if isinstance(value, Inert)), None)
+    if unread is not None:
+        return UnsafeCheckpointError(
+            f"{path} holds a pickled object of {unread.name}, not a state dict. Loading it would run code. Nothing was "
+            "run and nothing was loaded.",
+            path=path,
+            name=unread.name,
+            advice="If you trust its author, open it where it was made and save only `model.state_dict()`, preferably "
+            "as .safetensors.",
+        )
+    names = list(map(str, contents)) if isinstance(contents, Mapping) else [type(contents).__name__]
+    return CheckpointError(
+        f"{path} holds no state dict. Expected names with tensors, directly or under one of "
+        f"{', '.join(_CONTAINERS)}; found: {listing(names) or 'nothing'}. Nothing was loaded.",
+        path=path,
+        expected=_CONTAINERS,
+        found=names,
+    )
 
 
 def _strip_prefixes(

@@ -42,6 +42,8 @@ class _MovedModules(MetaPathFinder, Loader):
 
 def _lookup(module: str) -> Any:
     def lookup(name: str) -> Any:
+        if name == "__all__":  # `from module import *`
+            return _public_names(module)
         current = RENAMED.get(name, name)
         for new in MODULES[module]:
             found = getattr(import_module(new), current, None)
@@ -50,6 +52,11 @@ def _lookup(module: str) -> Any:
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
 
     return lookup
+
+
+def _public_names(module: str) -> list[str]:
+    names = {name for new in MODULES[module] for name in vars(import_module(new)) if not name.startswith("_")}
+    return sorted(names | {old for old, current in RENAMED.items() if current in names})
 
 
 def renamed(package: str, name: str) -> Any:

@@ -7,7 +7,7 @@ https://huggingface.co/docs/huggingface_hub/guides/upload
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
@@ -72,6 +72,7 @@ def push_model(
         BuildError: huggingface_hub is not installed, the model is an empty shell, or its shapes were changed.
         FetchError: The hub refuses, or cannot be reached.
     """
+    _check_options(options)
     _check_names(repo, options.get("revision"))
     settings = Settings.load()
     if settings.offline:
@@ -87,6 +88,17 @@ def push_model(
         folder = Path(temporary, "model")
         save_model(services, model, report, folder, repo)
         return _commit(api, repo, report.name, folder, options)
+
+
+def _check_options(options: Mapping[str, object]) -> None:
+    """Check the names of the options, as Python does for a function that lists its arguments.
+
+    Raises:
+        TypeError: There is no such option. A misspelt `revision` must not push to the main branch.
+    """
+    unknown = [name for name in options if name not in PushOptions.__annotations__]
+    if unknown:
+        raise TypeError(f"push() got an unexpected keyword argument {unknown[0]!r}")
 
 
 def _check_names(repo: str, revision: str | None) -> None:

@@ -37,7 +37,7 @@ class HubFetcher:
         """Return one path in the cache for each name that the file may have.
 
         Raises:
-            FetchError: The repository is not valid, or a name cannot be a name in the cache.
+            FetchError: The repository is not valid, or a name cannot be used as a file name in the cache.
         """
         assert isinstance(source, HubFile)
         return [_path(source, name, folder) for name in source.filenames]
@@ -90,7 +90,7 @@ def _none_exists(source: HubFile, absent: list[AbsentError]) -> AbsentError:
 
 
 def _job(source: HubFile, name: str, context: FetchContext, folder_revision: str | None = None) -> DownloadJob:
-    """Return the job for a file. `folder_revision` selects the folder of another revision than the file's own."""
+    """Return the job for a file. `folder_revision` is the revision whose folder is used, by default the file's own."""
     path = _path(replace(source, revision=folder_revision or source.revision), name, context.folder)
     # All files in a folder belong to one commit, even if the branch moves between their downloads.
     commit = next((record.commit for record in _records(path.parent) if record.commit), source.revision)
@@ -122,7 +122,7 @@ def _path(source: HubFile, name: str, folder: Path) -> Path:
             expected="organisation/name",
             found=source.repo,
         )
-    for part in (source.repo, source.revision):  # checked before they are joined, which would hide a `..`
+    for part in (source.repo, source.revision):  # checked separately: joining would hide a `..`
         inside(folder, part, what=f"In {source}, the part")
     revision = quote(source.revision, safe="")
     return inside(folder, "hub", repo, revision, name, what=f"In {source}, the part")
@@ -135,7 +135,7 @@ def _pinned(source: HubFile, path: Path) -> HubFile:
 
 
 def _shards(path: Path) -> list[str]:
-    """Return the names of the shards of an index. A damaged index has none here; loading it reports the damage."""
+    """Return the names of the shards of an index. A damaged index gives []; loading it reports the damage."""
     try:
         return shard_names(path) if path.name.endswith(INDEX_SUFFIX) else []
     except CheckpointError:

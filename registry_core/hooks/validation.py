@@ -78,7 +78,7 @@ def validate(manager: pluggy.PluginManager, plugin: object, name: str) -> dict[s
         )
     if wrappers:
         raise InvalidPluginError(
-            f"{', '.join(wrappers)} is a hook wrapper. Each plugin is called by itself, so there is no call to wrap",
+            f"{', '.join(wrappers)} is a hook wrapper. Plugins are called one at a time, so there is no call to wrap",
             hook=wrappers[0],
             found=wrappers,
         )

@@ -103,7 +103,7 @@ class ClipLoss(nn.Module):
             Two tensors [N, N]; in several processes [M, M], or with `local_loss` [N, M].
 
         Raises:
-            InputError: The features do not have one shape [N, E], or there is no group of `world_size` processes.
+            InputError: The features do not have the same shape [N, E], or there is no group of `world_size` processes.
         """
         check_pair(image_features, text_features)
         all_images, all_texts = self._gathered(image_features), self._gathered(text_features)
@@ -148,7 +148,7 @@ class ClipLoss(nn.Module):
             A scalar, or with `output_dict` {"contrastive_loss": scalar}.
 
         Raises:
-            InputError: The features do not have one shape [N, E], or there is no group of `world_size` processes.
+            InputError: The features do not have the same shape [N, E], or there is no group of `world_size` processes.
         """
         loss = self.compare(*self.get_logits(image_features, text_features, logit_scale, logit_bias))
         return {"contrastive_loss": loss} if output_dict else loss

@@ -18,7 +18,7 @@ class DistillClipLoss(ClipLoss):
     """
 
     def dist_loss(self, teacher_logits: Tensor, student_logits: Tensor) -> Tensor:
-        """Return the cross-entropy between the distributions of the rows, [N, M] each, averaged over the N rows."""
+        """Return the cross-entropy between the rows of two [N, M] similarity matrices, averaged over the rows."""
         return -(teacher_logits.softmax(dim=1) * student_logits.log_softmax(dim=1)).sum(dim=1).mean(dim=0)
 
     def forward(  # type: ignore[override]  # open_clip's signature has the teacher's outputs  # noqa: PLR0917 - its order
@@ -50,7 +50,7 @@ class DistillClipLoss(ClipLoss):
             (contrastive, distill), or with `output_dict` a dict with contrastive_loss and distill_loss; scalars.
 
         Raises:
-            InputError: The features of a model do not have one shape, the batches of student and teacher differ in
+            InputError: A model's image and text features differ in shape, the batches of student and teacher differ in
                 length, or there is no group of `world_size` processes.
         """
         own = self.get_logits(image_features, text_features, logit_scale, logit_bias)

@@ -120,10 +120,10 @@ def bidir(texts: Tensor, process: ProcessRank) -> Iterator[Tensor]:
 
 
 def reduce(texts: Tensor, process: ProcessRank) -> Iterator[Tensor]:
-    """Sum over all processes, once for each process. In its turn all other processes contribute zeros."""
+    """Sum over all processes, once for each process. In each sum, only that process contributes its features."""
     sums = [_sum(texts * (source == process.rank)) for source in range(process.world_size)]
-    # The sum with this process's own features is not yielded, but it must still receive a gradient (zero). Its backward
-    # step is a sum over all processes, and would wait forever for this process.
+    # The sum with this process's own features is not yielded, but it must still receive a gradient (zero). The
+    # backward step of that sum is a sum too. If this process skipped it, the others would wait for it forever.
     zero = sums.pop(process.rank).sum() * 0
     for other in sums:
         yield other + zero

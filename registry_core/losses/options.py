@@ -112,7 +112,7 @@ def _unknown_argument(loss: str, key: str, defaults: Mapping[str, Any]) -> Overr
     known = (*defaults, *COMMON)
     own = f"{loss}'s own are {', '.join(defaults)}" if defaults else f"{loss} has none of its own"
     return OverrideError(
-        f"{key}= is no argument of this model's loss.{did_you_mean(key, known)} {own}. No loss was made.",
+        f"{key}= is not an argument of this model's loss.{did_you_mean(key, known)} {own}. No loss was made.",
         name=loss,
         argument=key,
         expected=list(defaults),

@@ -98,7 +98,7 @@ class SigLipLoss(nn.Module):
             A scalar, or with `output_dict` {"contrastive_loss": scalar}.
 
         Raises:
-            InputError: The features do not have one shape [N, E], or there is no group of `world_size` processes.
+            InputError: The features do not have the same shape [N, E], or there is no group of `world_size` processes.
         """
         check_pair(image_features, text_features)
         loss = self._loss(image_features, text_features, logit_scale, logit_bias)

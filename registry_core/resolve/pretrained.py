@@ -125,7 +125,9 @@ def notes_on(resolved: Resolved, found: FoundWeights | None, pretrained: Pretrai
     if found.weights.tag is not None and Path(pretrained).exists():
         notes.append(f"a file {pretrained!s} exists too; the tag was used")
     if found.weights.tag is None and found.tagged is None:
-        notes.append("activation and preprocessing are those of the config: a path states none (weights_of= would)")
+        notes.append(
+            "activation and preprocessing are those of the config: a path does not state them (weights_of= does)"
+        )
     return notes
 
 

@@ -84,7 +84,7 @@ def make_tokenizer(
     mode, options = config.tokenizer_mode or "", config.tokenizer_kwargs or {}
     if mode not in MODES:
         raise ConfigError(
-            f"text_cfg.tokenizer_mode={mode!r}: expected 'clips' or none. No tokenizer was made.",
+            f"text_cfg.tokenizer_mode={mode!r}: expected 'clips' or no mode. No tokenizer was made.",
             name="tokenizer_mode",
             expected=MODES,
             found=mode,

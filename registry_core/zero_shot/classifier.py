@@ -140,7 +140,7 @@ class Classifier:
                 yield from self._results(reading.result(), strict=strict)
 
     def _read(self, batch: list[ImageSource]) -> list[tuple[ImageSource, Tensor | str]]:
-        """Return each image with the model's input [3, height, width], or with the reason why there is none."""
+        """Return each image with the model's input [3, height, width], or with the reason why it could not be made."""
         read: list[tuple[ImageSource, Tensor | str]] = []
         for source in batch:
             try:

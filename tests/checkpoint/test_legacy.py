@@ -13,15 +13,9 @@ def legacy(save, contents, **options):
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")  # torch warns about protocols that it does not write
-@pytest.mark.parametrize("protocol", [2, 3])
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 def test_every_pickle_protocol(small, source, save, assert_holds, protocol):
     assert_holds(small.create("small", legacy(save, source.state_dict(), pickle_protocol=protocol)))
-
-
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
-def test_a_protocol_that_torch_does_not_read_safely(small, source, save):
-    with pytest.raises(CheckpointError, match="its pickle is cut off or of a kind that torch does not read as data"):
-        small.create("small", legacy(save, source.state_dict(), pickle_protocol=4))
 
 
 def test_a_training_checkpoint_with_its_optimiser(small, source, save, assert_holds):
@@ -55,6 +49,6 @@ def test_cut_anywhere(small, source, save):
     whole = path.read_bytes()
     for keep in (30, 200, 3000, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:keep])
-        with pytest.raises(CheckpointError, match=r"is damaged: legacy torch file, .*Nothing was loaded") as caught:
+        with pytest.raises(CheckpointError) as caught:
             small.create("small", path)
         assert caught.value.path == path

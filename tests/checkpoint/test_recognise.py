@@ -237,6 +237,6 @@ class TestNumpyArchives:
         path.write_bytes(data)
         with CheckpointFile(path) as file:
             array = read_index(file).tensors["a"]
-            with pytest.raises(CheckpointError, match=r"its array a\.npy could not be read \(Bad CRC-32") as caught:
+            with pytest.raises(CheckpointError, match=r"its record 'a\.npy' could not be read \(Bad CRC-32") as caught:
                 array.load()
         assert (caught.value.path, caught.value.name) == (path, "a.npy")

@@ -123,20 +123,28 @@ class TestFalseHeaders:
         ):
             small.create("small", edited(beyond))
 
-    def test_with_overlapping_tensors_gives_each_its_own_memory(self, small, edited, state):
-        """Two names for the same bytes are legal in torch's files. The tensors must not share memory."""
-
+    def test_with_overlapping_tensors(self, small, edited):
         def overlap(header):
-            for name in ("ln_final.bias", "visual.ln_pre.bias", "visual.ln_post.bias"):
-                header[name]["data_offsets"] = header["ln_final.weight"]["data_offsets"]
+            header["ln_final.bias"]["data_offsets"] = header["ln_final.weight"]["data_offsets"]
 
-        for mapped in (False, True):
-            model = small.create("small", edited(overlap), mmap=mapped)
-            with torch.no_grad():
-                model.ln_final.bias.add_(1)
-            assert torch.equal(model.ln_final.weight, state["ln_final.weight"])
-            assert torch.equal(model.visual.ln_pre.bias, state["ln_final.weight"])
-            assert torch.equal(model.visual.ln_post.bias, state["ln_final.weight"])
+        path = edited(overlap)
+        assert_invalid_header(small, path)
+        with pytest.raises(CheckpointError, match="the tensors overlap or leave a hole at byte"):
+            small.create("small", path)
+
+    def test_with_bytes_that_belong_to_no_tensor(self, small, write):
+        path = write("safetensors")
+        header, body = parts(path)
+        assert_invalid_header(small, put(path, header, body + b"more"))
+        del header["ln_final.bias"]
+        assert_invalid_header(small, put(path, header, body))
+
+    def test_that_name_a_tensor_twice(self, small, write):
+        path = write("safetensors")
+        header, body = parts(path)
+        text = json.dumps(header)
+        entry = json.dumps(header["ln_final.bias"])
+        assert_invalid_header(small, put(path, f'{text[:-1]}, "ln_final.bias": {entry}}}'.encode(), body))
 
     def test_with_shapes_of_another_model(self, small, edited):
         path = edited(lambda header: header["text_projection"].update(shape=[16, 32]))

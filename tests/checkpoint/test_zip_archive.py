@@ -198,9 +198,11 @@ class TestDamage:
         for offset in range(200, 260):
             data[largest.header_offset + offset] ^= 0xFF
         path.write_bytes(data)
-        with pytest.raises(CheckpointError, match=r"is damaged: its record data/\d+ could not be read") as e:
+        with pytest.raises(
+            CheckpointError, match=r"is damaged: its record 'checkpoint/data/\d+' could not be read"
+        ) as e:
             small.create("small", path)
-        assert e.value.name.startswith("data/")
+        assert e.value.name.startswith("checkpoint/data/")
 
     def test_a_directory_of_an_unknown_version(self, small, write):
         path = write("torch")
@@ -218,9 +220,11 @@ class TestDamage:
         offset = struct.unpack_from("<I", data, entry + 42)[0]
         struct.pack_into("<I", data, entry + 42, offset + 64)
         path.write_bytes(data)
-        with pytest.raises(CheckpointError, match=r"its record data/5\d* is not where the zip's directory says") as e:
+        with pytest.raises(
+            CheckpointError, match=r"its record '.*data/5\d*' is not where the zip's directory says"
+        ) as e:
             small.create("small", path)
-        assert e.value.name.startswith("data/5")
+        assert "/data/5" in e.value.name
 
     def test_big_endian(self, small, write, tmp_path):
         path = edited(write("torch"), tmp_path / "x", lambda name, data: b"big" if name == "byteorder" else data)
@@ -230,7 +234,7 @@ class TestDamage:
 
     def test_a_storage_that_is_too_short(self, small, write, tmp_path):
         path = edited(write("torch"), tmp_path / "x", lambda name, data: data[:-4] if name == "data/3" else data)
-        with pytest.raises(CheckpointError, match=r"a tensor of shape \(.*\) does not fit its storage 3") as e:
+        with pytest.raises(CheckpointError, match=r"a tensor of shape \(.*\) does not fit its storage '3'") as e:
             small.create("small", path)
         assert e.value.name == "3"
 
@@ -275,8 +279,9 @@ class TestDamage:
         for contents in (opened, cycle):
             with zipfile.ZipFile(path, "w") as archive:
                 archive.writestr("a/data.pkl", b"\x80\x02" + contents + b".")
-            with pytest.raises(CheckpointError, match="its contents could not be read"):
+            with pytest.raises(CheckpointError) as caught:
                 small.create("small", path)
+            assert caught.value.expected == ("state_dict", "model_state_dict", "model", "module")
 
 
 def test_listing_a_checkpoint_needs_no_torch(write):

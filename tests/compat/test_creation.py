@@ -400,7 +400,7 @@ class TestTokenizers:
         assert torch.equal(ours(["A cat", "dog"]), there(["A cat", "dog"]))
         ours.save_pretrained(tmp_path / "again")
         assert HFTokenizer(tmp_path / "again").encode("cat") == [3]
-        with pytest.raises(OverrideError, match="tokenizer_mode='clip': expected 'clips' or none"):
+        with pytest.raises(OverrideError, match="tokenizer_mode='clip': expected 'clips' or no mode"):
             HFTokenizer(tmp_path, tokenizer_mode="clip")
         of_a_name = layer.get_tokenizer("ViT-B-16-SigLIP", hf_tokenizer_name=str(tmp_path))
         assert isinstance(of_a_name, HFTokenizer)

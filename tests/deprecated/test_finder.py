@@ -39,6 +39,13 @@ def test_a_renamed_class_is_found_in_its_old_module():
     assert Home is registry_core.ModelRepository
 
 
+def test_a_star_import_of_an_old_module_has_its_public_names():
+    names = {}
+    with pytest.warns(DeprecationWarning, match="moved"):
+        exec("from registry_core.home import *", names)  # noqa: S102 - allowed in a module only
+    assert names["Home"] is names["ModelRepository"] is registry_core.ModelRepository
+
+
 @pytest.mark.parametrize("old", sorted(RENAMED))
 def test_an_old_public_name_warns_and_is_the_new_one(old):
     with pytest.warns(DeprecationWarning, match=rf"registry_core\.{old} is now registry_core\.{RENAMED[old]}"):

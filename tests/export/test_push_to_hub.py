@@ -208,6 +208,11 @@ class TestRefusals:
         assert (caught.value.argument, caught.value.found) == ("revision", revision)
         assert not hub.asked
 
+    def test_of_a_misspelt_option(self, registry, model, hub):
+        with pytest.raises(TypeError, match="unexpected keyword argument 'revison'"):
+            registry.push(model, REPO, revison="experiment")
+        assert hub.asked == []
+
     @pytest.mark.parametrize("variable", ["REGISTRY_CORE_OFFLINE", "HF_HUB_OFFLINE"])
     def test_offline(self, registry, model, hub, variable, monkeypatch):
         monkeypatch.setenv(variable, "1")

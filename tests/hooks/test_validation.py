@@ -31,7 +31,7 @@ def test_a_hook_wrapper_is_refused_with_the_reason(install, record):
     install("brittle", {"wraps": "@hookimpl(wrapper=True)\ndef list_models():\n    return (yield)"})
     with pytest.raises(
         PluginError,
-        match=r"list_models is a hook wrapper\. Each plugin is called by itself.*\. The fault is in brittle_wraps\.$",
+        match=r"list_models is a hook wrapper\. Plugins are called one at a time.*\. The fault is in brittle_wraps\.$",
     ):
         raise record(Registry(), "wraps").error
 

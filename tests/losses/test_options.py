@@ -61,10 +61,12 @@ class TestOwnArguments:
     def test_that_the_loss_does_not_have_are_refused(self):
         options = LossOptions(further={"tims": 1})
         with pytest.raises(
-            OverrideError, match=r"tims= is no arg.* Did you mean times\? A loss's own are share, times"
+            OverrideError, match=r"tims= is not an arg.* Did you mean times\? A loss's own are share, times"
         ):
             options.own("A loss", **DEFAULTS)
-        with pytest.raises(OverrideError, match=r"tims= is no arg.* The loss has none of its own\. No loss was made"):
+        with pytest.raises(
+            OverrideError, match=r"tims= is not an arg.* The loss has none of its own\. No loss was made"
+        ):
             options.own("The loss")
 
 

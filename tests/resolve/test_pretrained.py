@@ -143,7 +143,7 @@ class TestWeightsOf:
         plain = registry.report(registry.create("tiny", tiny_checkpoint))
         assert (plain.config.quick_gelu, plain.config.preprocess_cfg.resize_mode) == (False, "shortest")
         assert (
-            "activation and preprocessing are those of the config: a path states none (weights_of= would)"
+            "activation and preprocessing are those of the config: a path does not state them (weights_of= does)"
             in plain.notes
         )
         model = registry.create("tiny", tiny_checkpoint, weights_of="t")

@@ -113,7 +113,7 @@ class HFTokenizer(huggingface.HFTokenizer):
     ) -> None:
         if (tokenizer_mode or "") not in MODES:
             raise OverrideError(
-                f"tokenizer_mode={tokenizer_mode!r}: expected 'clips' or none. No tokenizer was made.",
+                f"tokenizer_mode={tokenizer_mode!r}: expected 'clips' or no mode. No tokenizer was made.",
                 argument="tokenizer_mode",
                 expected=MODES,
                 found=tokenizer_mode,
