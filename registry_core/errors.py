@@ -25,6 +25,7 @@ facts are attributes of the error, so that programs need not parse the message.
 from __future__ import annotations
 
 import difflib
+import pickle
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
@@ -88,6 +89,11 @@ class RegistryError(Exception):
             if fact not in ErrorFacts.__annotations__ or not hasattr(type(self), fact):
                 raise TypeError(f"{type(self).__name__} carries no fact {fact!r}")
             setattr(self, fact, value)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the error with its facts. A fact that cannot be pickled, such as a caller's lambda, becomes its repr."""
+        facts = {name: value for name, value in vars(self).items() if value is not getattr(type(self), name, None)}
+        return type(self), self.args, {name: _picklable(value) for name, value in facts.items()}
 
 
 class LookupFailedError(RegistryError):
@@ -222,6 +228,14 @@ class StateDictError(CheckpointError):
 
 class RandomWeightsWarning(UserWarning):
     """A model was created with random weights, and the caller did not ask for them."""
+
+
+def _picklable(value: object) -> object:
+    try:
+        pickle.dumps(value)
+    except Exception:  # noqa: BLE001 - the object is the caller's, and pickling it may raise anything
+        return repr(value)
+    return value
 
 
 def close_names(name: str, known: Iterable[str], most: int = 4) -> list[str]:

@@ -44,6 +44,14 @@ def columns(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join([*lines[: _height(table[0])], rule, *lines[_height(table[0]) :]])
 
 
+def printable(text: str) -> str:
+    """Return a text whose control characters and lone surrogates are escaped; line breaks stay.
+
+    Names of tensors and answers of servers come from outside, and a terminal obeys what they contain.
+    """
+    return "".join(each if each.isprintable() or each == "\n" else repr(each)[1:-1] for each in text)
+
+
 def _height(row: Sequence[Sequence[str]]) -> int:
     return max(map(len, row))
 

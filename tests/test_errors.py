@@ -4,6 +4,7 @@ import copy
 import inspect
 import pickle
 import re
+import threading
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,16 @@ class TestFacts:
         assert type(twin) is kind
         assert str(twin) == str(error) == "It failed. Correct it."
         assert vars(twin) == {**COMMON, **own}
+
+    @pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))])
+    @pytest.mark.parametrize("value", [threading.Lock(), lambda: 0, (each for each in ())], ids=["lock", "lambda", "generator"])
+    def test_that_cannot_be_pickled_become_their_repr(self, value, again):
+        twin = again(InputError("It failed.", argument="labels", found=value))
+        assert (str(twin), twin.argument, twin.found) == ("It failed.", "labels", repr(value))
+
+    def test_that_are_the_empty_default_survive_pickle(self):
+        error = ConfigError("It failed.", problems=ConfigError("Another.").problems)
+        assert pickle.loads(pickle.dumps(error)).problems == {}
 
     def test_that_a_class_does_not_carry_are_a_type_error(self):
         with pytest.raises(TypeError, match="PluginError carries no fact 'missing'"):

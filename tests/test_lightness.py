@@ -49,5 +49,11 @@ def test_imports_nothing_heavy(code):
     assert imported(code) == []
 
 
+@pytest.mark.parametrize("package", ["losses", "towers", "zero_shot"])
+def test_dir_lists_every_export_of_a_package_and_imports_nothing_heavy(package):
+    listed = f"import registry_core.{package} as package; assert not set(package.__all__) - set(dir(package))"
+    assert imported(listed) == []
+
+
 def test_the_check_sees_an_import():
     assert "torch" in imported("import torch")

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, SerializeAsAny
 
 from registry_core import AnyTextConfig, ConfigError, ModelConfig, RawConfig, VisionConfig
-from registry_core.config import Positive, StrictModel
+from registry_core.config import Layers, Positive, StrictModel
 
 
 class MultimodalConfig(StrictModel):
@@ -21,7 +21,7 @@ class MultimodalConfig(StrictModel):
 
     width: Positive = 512
     heads: Positive = 8
-    layers: Positive = 12
+    layers: Layers = 12
     mlp_ratio: float = Field(default=4.0, gt=0)
     ls_init_value: float | None = None
     context_length: Positive = 77

@@ -10,6 +10,7 @@ from registry_core.build.loading import Reading, finish, read_checkpoint
 from registry_core.build.request import BuildRequest
 from registry_core.build.tower_weights import load_tower
 from registry_core.build.uninitialised import build
+from registry_core.fetch.sources import without_secrets
 from registry_core.report import LoadReport
 from registry_core.towers.precision import apply_precision
 
@@ -47,7 +48,8 @@ def assemble(services: Services, request: BuildRequest, fetched: Fetched | None)
         apply_precision(model, request.precision)
         model = model if request.device == "cpu" else model.to(request.device)
     setattr(model, "registry_report", report)  # noqa: B010 - nn.Module is typed as holding tensors and modules only
-    logger.info("created %s: %s, %s on %s", report.name, report.weights, report.precision, report.device)
+    weights = without_secrets(report.weights)
+    logger.info("created %s: %s, %s on %s", report.name, weights, report.precision, report.device)
     return model
 
 

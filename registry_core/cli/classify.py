@@ -16,7 +16,7 @@ from registry_core.cli.command import Adder, Answer
 from registry_core.cli.model_options import add_creation_options, add_weights_options, create_arguments
 from registry_core.errors import InputError, OverrideError
 from registry_core.registry import Registry
-from registry_core.render import columns
+from registry_core.render import columns, printable
 from registry_core.zero_shot.aspects import CONTENT, Classified
 from registry_core.zero_shot.image_files import ImageFiles, find_images
 
@@ -83,7 +83,7 @@ def _answer(results: Iterable[Classified], options: argparse.Namespace, kind: st
         else:
             row |= {"kind": kind, "best": result.best, "probabilities": result.top(most)}
         if options.jsonl:
-            print(json.dumps(row), flush=True)  # noqa: T201
+            print(json.dumps(row), file=options.output, flush=True)
         else:
             rows.append(row)
     return None if options.jsonl else _collected(rows, options)
@@ -95,7 +95,7 @@ def _collected(rows: list[dict[str, Any]], options: argparse.Namespace) -> Answe
     if not options.json:
         for row in rows:
             if "error" in row:
-                print(f"registry-core: {_printable(row['image'])}: {row['error']}", file=sys.stderr)  # noqa: T201
+                print(f"registry-core: {_one_line(row['image'])}: {row['error']}", file=sys.stderr)  # noqa: T201
         if not good:
             return None
     return rows, lambda: _table(good)
@@ -105,9 +105,9 @@ def _table(rows: list[dict[str, Any]]) -> str:
     several = any(set(row["probabilities"]) != {CONTENT} for row in rows)
     cells = []
     for row in rows:
-        name = _printable(row["image"])
+        name = _one_line(row["image"])
         for aspect, found in row["probabilities"].items():
-            labels, values = "\n".join(map(_printable, found)), "\n".join(f"{value:.4f}" for value in found.values())
+            labels, values = "\n".join(map(_one_line, found)), "\n".join(f"{value:.4f}" for value in found.values())
             cells.append((name, *((aspect,) if several else ()), labels, values))
             name = ""
     table = columns(("image", *(("aspect",) if several else ()), "label", "probability"), cells)
@@ -180,6 +180,6 @@ def _refuse_random(registry: Registry, options: argparse.Namespace) -> None:
         )
 
 
-def _printable(text: str) -> str:
-    """Escape the characters of a text that would break a line or cannot be printed."""
-    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+def _one_line(text: str) -> str:
+    """Return a text without line breaks, for a cell of the table."""
+    return printable(text).replace("\n", "\\n")

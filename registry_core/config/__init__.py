@@ -11,7 +11,7 @@ names.py      the parts of a model name
 Plugins import the names below.
 """
 
-from registry_core.config.base import Pair, Positive, StrictModel
+from registry_core.config.base import Layers, Pair, Positive, StrictModel, TokenId
 from registry_core.config.model import OPENAI_MEAN, OPENAI_STD, ModelConfig, PreprocessConfig, RawConfig, merged
 from registry_core.config.tables import HUB_FILENAMES, model_table, tag_table, tag_weights
 from registry_core.config.towers import (
@@ -38,6 +38,7 @@ __all__ = [
     "AnyVisionConfig",
     "HFTextConfig",
     "ImageTowerConfig",
+    "Layers",
     "ModelConfig",
     "NormOptions",
     "Pair",
@@ -48,6 +49,7 @@ __all__ = [
     "TextConfig",
     "TextTowerConfig",
     "TimmVisionConfig",
+    "TokenId",
     "VisionConfig",
     "as_pair",
     "merged",

@@ -12,12 +12,19 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 
+_MOST_PROBLEMS = 20  # in a message
+_MOST_LETTERS = 200  # of a key or value in a message
+
+
 def as_tuple(value: object) -> object:
     """Turn a list into a tuple, since JSON has no tuples. Other values are returned unchanged."""
     return tuple(value) if isinstance(value, list) else value
 
 
-Positive = Annotated[int, Field(gt=0)]
+_MOST = 2**31 - 1  # no tensor has a longer dimension, and no vocabulary more ids
+Positive = Annotated[int, Field(gt=0, le=_MOST)]
+TokenId = Annotated[int, Field(ge=0, le=_MOST)]
+Layers = Annotated[int, Field(gt=0, le=10_000)]
 Pair = Annotated[Positive | tuple[Positive, Positive], BeforeValidator(as_tuple)]
 _Value = Annotated[float, Field(allow_inf_nan=False)]
 Channels = Annotated[tuple[_Value, _Value, _Value], BeforeValidator(as_tuple)]
@@ -28,7 +35,7 @@ Deviations = Annotated[tuple[_Deviation, _Deviation, _Deviation], BeforeValidato
 class StrictModel(BaseModel):
     """Immutable config that refuses unknown keys and converts no value silently, except JSON lists to tuples."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=(), allow_inf_nan=False)
 
 
 def config_error(
@@ -50,13 +57,16 @@ def config_error(
     """
     problems: dict[str, list[str]] = {}
     suggestions: list[str] = []
-    for item in error.errors(include_url=False):
+    errors = error.errors(include_url=False, include_context=False)
+    for item in errors[:_MOST_PROBLEMS]:
         key, text, similar = _problem(model, item)
         problems.setdefault(key, []).append(text)
         suggestions += similar
     # Each branch of a union type reports its own problem with a key. They share one line.
     texts = {key: " Or: ".join(dict.fromkeys(found)) for key, found in problems.items()}
-    lines = "\n".join(f"  {key}: {text}" for key, text in texts.items())
+    lines = "\n".join(f"  {key:.{_MOST_LETTERS}}: {text}" for key, text in texts.items())
+    if len(errors) > _MOST_PROBLEMS:
+        lines += f"\n  and {len(errors) - _MOST_PROBLEMS:,} more"
     return kind(
         f"The config of {origin} does not validate:\n{lines}\nNothing was built.",
         name=origin,
@@ -77,11 +87,20 @@ def _problem(model: type[BaseModel], item: ErrorDetails) -> tuple[str, str, list
             hint = did_you_mean(unknown, known) or f" Known keys: {listing(sorted(known), 40)}."
             return ".".join([*path, unknown]), f"unknown key.{hint}", close_names(unknown, known)
         case "missing" if isinstance(item["loc"][-1], int):  # the index of a list item, not a key
-            return key, f"too few values, got {item['input']!r}.", []
+            return key, f"too few values, got {_shown(item['input'])}.", []
         case "missing":
             return key, "missing.", []
         case _:
-            return key, f"{item['msg']}, got {item['input']!r}.", []
+            return key, f"{item['msg']}, got {_shown(item['input'])}.", []
+
+
+def _shown(value: object) -> str:
+    """Return a value of a config for a message; a config from outside may hold anything of any length."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits, lists nested by the thousand
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= _MOST_LETTERS else f"{text[:_MOST_LETTERS]}..."
 
 
 def _locate(model: type[BaseModel], location: tuple[int | str, ...]) -> tuple[list[str], list[str]]:

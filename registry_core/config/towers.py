@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, SerializeAsAny, Tag
 
-from registry_core.config.base import Pair, Positive, StrictModel, as_tuple
+from registry_core.config.base import Layers, Pair, Positive, StrictModel, TokenId, as_tuple
 
 RESNET_STRIDE = 32  # total stride of a ModifiedResNet: input pixels for each cell of its last feature map
 
@@ -39,7 +39,7 @@ class ImageTowerConfig(StrictModel):
 class VisionConfig(ImageTowerConfig):
     """Config of a native image tower: a VisionTransformer, or a ModifiedResNet if `layers` lists four stages."""
 
-    layers: Positive | Annotated[tuple[Positive, Positive, Positive, Positive], BeforeValidator(as_tuple)] = 12
+    layers: Layers | Annotated[tuple[Layers, Layers, Layers, Layers], BeforeValidator(as_tuple)] = 12
     width: Positive = 768
     head_width: Positive = 64
     mlp_ratio: float = Field(default=4.0, gt=0)
@@ -89,7 +89,8 @@ class TimmVisionConfig(ImageTowerConfig):
         timm_drop_path: Rate of stochastic depth in the trunk during training.
     """
 
-    timm_model_name: str
+    # timm takes a name with a colon for a repository of the hub or a folder, and asks it with the user's token.
+    timm_model_name: str = Field(pattern=r"^[\w.-]+$", max_length=200)
     timm_model_pretrained: bool = False
     timm_pool: str = "avg"
     timm_proj: Literal["linear", "mlp", "none", ""] | None = "linear"
@@ -124,12 +125,12 @@ class TextConfig(TextTowerConfig):
 
     width: Positive = 512
     heads: Positive = 8
-    layers: Positive = 12
+    layers: Layers = 12
     mlp_ratio: float = Field(default=4.0, gt=0)
     ls_init_value: float | None = None
     embed_cls: bool = False
-    pad_id: int = 0
-    eos_id: int = 2
+    pad_id: TokenId = 0
+    eos_id: TokenId = 2
     no_causal_mask: bool = False
     pool_type: Literal["first", "last", "argmax", "eos", "none"] = "argmax"
     proj_bias: bool = False

@@ -47,28 +47,44 @@ class HookCalls:
     def list_models(self) -> Iterator[tuple[Plugin, Mapping[str, RawConfig]]]:
         """Yield the raw configs that each plugin lists."""
         for plugin, table in self._ask("list_models", Mapping):
-            if self._all_are(plugin, "list_models", table.values(), Mapping, "a config that is not a mapping"):
+            if self._names(plugin, "list_models", table) and self._all_are(
+                plugin, "list_models", table.values(), _is_mapping, "a config that is not a mapping"
+            ):
                 yield plugin, table
 
     def list_pretrained(self) -> Iterator[tuple[Plugin, Iterable[tuple[str, str]]]]:
         """Yield the (model, tag) pairs that each plugin lists."""
         for plugin, pairs in self._ask("list_pretrained", (list, tuple)):
-            if self._all_are(plugin, "list_pretrained", pairs, tuple, "an item that is not a (model, tag) tuple"):
+            if self._all_are(plugin, "list_pretrained", pairs, _is_tag, "an item that is not a (model, tag) tuple"):
                 yield plugin, pairs
 
-    def derive_models(self, base: Mapping[str, RawConfig]) -> list[tuple[Plugin, Mapping[str, str]]]:
-        """Return the derived names of each plugin, with their base names."""
-        return self._ask("derive_models", Mapping, base=base)
+    def derive_models(self, base: Mapping[str, RawConfig]) -> Iterator[tuple[Plugin, Mapping[str, str]]]:
+        """Yield the derived names of each plugin, with their base names."""
+        for plugin, table in self._ask("derive_models", Mapping, base=base):
+            if self._names(plugin, "derive_models", table) and self._all_are(
+                plugin, "derive_models", table.values(), _is_text, "a base that is not a name"
+            ):
+                yield plugin, table
 
     def describe_models(self) -> Iterator[tuple[Plugin, Mapping[str, Mapping[str, str]]]]:
         """Yield the additional table columns of each plugin."""
         for plugin, columns in self._ask("describe_models", Mapping):
-            if self._all_are(plugin, "describe_models", columns.values(), Mapping, "a column that is not a mapping"):
+            if (
+                self._names(plugin, "describe_models", columns)
+                and self._all_are(
+                    plugin, "describe_models", columns.values(), _is_mapping, "a column that is not a mapping"
+                )
+                and self._all_are(
+                    plugin, "describe_models", columns.values(), _is_column, "a column that is not model name -> text"
+                )
+            ):
                 yield plugin, columns
 
-    def tables(self, hook: str) -> list[tuple[Plugin, Mapping[str, Any]]]:
-        """Return what each plugin answers to `fetchers` or `public_classes`."""
-        return self._ask(hook, Mapping)
+    def tables(self, hook: str) -> Iterator[tuple[Plugin, Mapping[str, Any]]]:
+        """Yield what each plugin answers to `fetchers` or `public_classes`."""
+        for plugin, table in self._ask(hook, Mapping):
+            if self._names(plugin, hook, table):
+                yield plugin, table
 
     # Resolving. Every plugin is asked, unless `to` names one.
 
@@ -176,12 +192,33 @@ class HookCalls:
                 plugin.fail(hook, _wrong(plugin, hook, answer, expected, "The answer was not used"))
         return right
 
-    def _all_are(self, plugin: Plugin, hook: str, items: Iterable[object], kind: type, what: str) -> bool:
-        """Whether all items of an answer have a type; otherwise record the failure with the plugin."""
-        sound = all(isinstance(item, kind) for item in items)
+    def _names(self, plugin: Plugin, hook: str, table: Mapping[Any, Any]) -> bool:
+        return self._all_are(plugin, hook, table, _is_text, "a key that is not a name")
+
+    def _all_are(
+        self, plugin: Plugin, hook: str, items: Iterable[object], fits: Callable[[object], bool], what: str
+    ) -> bool:
+        """Whether all items of an answer pass a test; otherwise record the failure with the plugin."""
+        sound = all(map(fits, items))
         if not sound:
             plugin.fail(hook, _faulty(plugin, hook, what, "The answer was not used"))
         return sound
+
+
+def _is_text(item: object) -> bool:
+    return isinstance(item, str)
+
+
+def _is_mapping(item: object) -> bool:
+    return isinstance(item, Mapping)
+
+
+def _is_column(item: object) -> bool:
+    return isinstance(item, Mapping) and all(isinstance(text, str) for pair in item.items() for text in pair)
+
+
+def _is_tag(item: object) -> bool:
+    return isinstance(item, tuple) and len(item) == len(("model", "tag")) and all(map(_is_text, item))
 
 
 def _callable(plugin: Plugin, hook: str, answer: object) -> object:

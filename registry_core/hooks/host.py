@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -17,6 +17,7 @@ import pluggy
 
 from registry_core import hookspecs
 from registry_core.errors import ErrorFacts, PluginError, RegistryError
+from registry_core.fetch.sources import without_secrets
 from registry_core.hooks import trace
 from registry_core.hooks.plugin import Plugin
 from registry_core.hooks.selection import Candidate, Selection
@@ -31,6 +32,8 @@ logger = logging.getLogger(__name__)
 _LISTING = frozenset(
     {"list_models", "list_pretrained", "derive_models", "describe_models", "fetchers", "public_classes"}
 )
+# Arguments of hooks that are configs.
+_COPIED = frozenset({"raw", "base"})
 
 
 class PluginHost:
@@ -105,7 +108,7 @@ class PluginHost:
                     try:
                         answer = self.ask_one(plugin, hook, **arguments)
                     except PluginError as error:
-                        logger.warning("%s", error)
+                        logger.warning("%s", without_secrets(str(error)))
                         plugin.fail(hook, error)
                         step.note(plugin, error)
                         continue
@@ -124,12 +127,14 @@ class PluginHost:
         if implementation is None:
             return None
         try:
-            return implementation.function(*(arguments[name] for name in implementation.argnames))
-        except Exception as error:
+            return implementation.function(*(_handed_out(name, arguments[name]) for name in implementation.argnames))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a plugin that calls sys.exit() must not end the program
             if isinstance(error, RegistryError) and hook not in _LISTING:
                 raise
             raise PluginError(
-                f"Plugin {plugin} failed in its hook {hook}: {type(error).__name__}: {error}. "
+                f"Plugin {plugin} failed in its hook {hook}: {_described(error)}. "
                 f"The fault is in {plugin.location}; other plugins are not affected.",
                 plugin=plugin.name,
                 hook=hook,
@@ -157,11 +162,12 @@ class PluginHost:
         self._plugins.append(record)
         record.load_error = _load(self._manager, record, load) if taken is None else _taken(record, taken)
         if record.load_error is not None:
-            logger.warning("%s", record.load_error)
+            logger.warning("%s", without_secrets(str(record.load_error)))
 
 
 def _load(manager: pluggy.PluginManager, record: Plugin, load: Callable[[], object]) -> PluginError | None:
     """Import and validate a plugin, and fill in its record. Returns the error of a plugin that does not work."""
+    logger.debug("importing the plugin %s", record)
     try:
         plugin = load()
         record.file = _file(plugin)
@@ -171,10 +177,12 @@ def _load(manager: pluggy.PluginManager, record: Plugin, load: Callable[[], obje
     except InvalidPluginError as error:
         facts: ErrorFacts = {**error.facts, "plugin": record.name}
         return PluginError(f"Plugin {record} was not loaded: {error}. The fault is in {record.location}.", **facts)
-    except Exception as error:  # noqa: BLE001 - a plugin may raise anything; the error is kept and shown
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, SystemExit too; the error is shown
         failure = PluginError(
-            f"Plugin {record} could not be loaded from {record.location}: {type(error).__name__}: "
-            f"{' '.join(str(error).split())}. Its models are not available; other plugins are not affected.",
+            f"Plugin {record} could not be loaded from {record.location}: {_described(error)}. Its models are not "
+            "available; other plugins are not affected.",
             plugin=record.name,
             advice=_advice(record, error),
         )
@@ -192,6 +200,27 @@ def _taken(record: Plugin, other: Plugin) -> PluginError:
         advice="Uninstall one of the two, rename the entry point of one, or switch one off: "
         f"REGISTRY_CORE_PLUGINS='-{other.distribution}:{record.name}'.",
     )
+
+
+def _handed_out(name: str, value: Any) -> Any:
+    """Return an argument of a hook. Configs are copied, so that a plugin cannot change those of other plugins."""
+    return copy_of(value) if name in _COPIED else value
+
+
+def copy_of(value: Any) -> Any:
+    """Return a copy of JSON data. Much faster than copy.deepcopy, which also looks for shared and cyclic parts."""
+    if isinstance(value, Mapping):
+        return {key: copy_of(item) for key, item in value.items()}
+    return [copy_of(item) for item in value] if isinstance(value, list) else value
+
+
+def _described(error: BaseException) -> str:
+    """Return the type and the text of an error in one line. The text of a plugin's own error class may raise too."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # noqa: BLE001 - see above
+        text = "(its text cannot be read)"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _candidate(entry: EntryPoint) -> Candidate:
@@ -218,7 +247,7 @@ def _notes(plugin: object, record: Plugin) -> list[str]:
     ]
 
 
-def _advice(record: Plugin, error: Exception) -> str:
+def _advice(record: Plugin, error: BaseException) -> str:
     package = record.location.partition(".")[0]
     if isinstance(error, ModuleNotFoundError) and error.name and error.name.partition(".")[0] != package:
         needed = error.name.partition(".")[0]

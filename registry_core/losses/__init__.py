@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from registry_core.losses.distillation import DistillClipLoss
     from registry_core.losses.siglip import SigLipLoss
 
-__getattr__ = lazy_exports(
+__getattr__, __dir__ = lazy_exports(
     __name__,
     {
         "ClipLoss": "contrastive",

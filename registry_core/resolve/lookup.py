@@ -19,6 +19,7 @@ from registry_core.errors import (
     listing,
 )
 from registry_core.fetch.contract import Fetcher
+from registry_core.fetch.sources import without_secrets
 from registry_core.hooks.calls import HookCalls
 from registry_core.hooks.plugin import Plugin
 from registry_core.resolve.catalog import Catalog
@@ -68,7 +69,8 @@ class Lookup:
         repository = self._calls.resolve_repository(plugin, wanted.name)
         origin = str(repository.config) if repository else origin
         owner = self.owner(config)
-        logger.info("model %r: answered by %s, config from %s, built by %s", wanted.name, plugin, origin, owner)
+        shown = without_secrets(origin)
+        logger.info("model %r: answered by %s, config from %s, built by %s", wanted.name, plugin, shown, owner)
         return Resolved(wanted.name, config, plugin, owner, origin, wanted.plugin, repository)
 
     def claim(self, raw: RawConfig, origin: str) -> Resolved:
@@ -88,7 +90,7 @@ class Lookup:
         if len(answers) > 1:
             raise _conflict(f"The config of {origin}", [(p, p.location) for p, _ in answers], None)
         plugin, config = answers[0]
-        logger.debug("config of %s: claimed by %s", origin, plugin)
+        logger.debug("config of %s: claimed by %s", without_secrets(origin), plugin)
         return Resolved(origin, config, plugin, self.owner(config), origin)
 
     def tag(self, resolved: Resolved, tag: str) -> list[FoundWeights]:
@@ -113,7 +115,8 @@ class Lookup:
             providers = [(found.plugin, found.plugin.location) for found in tagged if found.plugin]
             raise _conflict(f"The tag {tag!r} of {resolved.name!r}", providers, tag)
         for found in tagged or answers:
-            logger.debug("weights %r of %r: %s from %s", tag, resolved.name, found.weights, found.plugin)
+            weights = without_secrets(str(found.weights))
+            logger.debug("weights %r of %r: %s from %s", without_secrets(tag), resolved.name, weights, found.plugin)
         return tagged or answers
 
     def owner(self, config: ModelConfig) -> Plugin:

@@ -10,7 +10,7 @@ from pathlib import Path
 from registry_core.arguments import path_of
 from registry_core.errors import IntegrityError, OverrideError, UnknownWeightsError, close_names, did_you_mean, listing
 from registry_core.fetch.digest import file_sha256
-from registry_core.fetch.sources import LocalFile, Url, Weights, local_weights
+from registry_core.fetch.sources import LocalFile, Url, Weights, local_weights, without_secrets
 from registry_core.resolve.catalog import Catalog
 from registry_core.resolve.lookup import Lookup
 from registry_core.resolve.results import FoundWeights, Resolved
@@ -45,7 +45,7 @@ def find_weights(
     found = _find(lookup, catalog, resolved, pretrained, weights_of)
     if found is not None:
         answered = found.plugin or "no plugin: the path exists"
-        logger.info("weights of %r: %s, answered by %s", resolved.name, found.weights, answered)
+        logger.info("weights of %r: %s, answered by %s", resolved.name, without_secrets(str(found.weights)), answered)
     return found
 
 

@@ -82,8 +82,8 @@ class Services:
         self.catalog.names()
         self.catalog.tags()
         self.catalog.descriptions()
-        self.calls.tables("fetchers")
-        self.calls.tables("public_classes")
+        for hook in ("fetchers", "public_classes"):
+            list(self.calls.tables(hook))  # a generator: asking is in its running
 
     # Names, configs and weights.
 

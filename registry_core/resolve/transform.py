@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor, nn
 
+_KEY = "preprocess_cfg"
+
 
 def resolve_transform(
     services: Services,
@@ -69,5 +71,11 @@ def _config(
         )
     else:
         config = services.config_of(model)
-    given = {"preprocess_cfg": overrides} if overrides else {}
-    return services.apply_overrides(config, found, given).config
+    given = {_KEY: overrides} if overrides else {}
+    try:
+        return services.apply_overrides(config, found, given).config
+    except OverrideError as error:
+        # The caller gave the keys of preprocess_cfg one by one.
+        wrong = {key.split(".")[1] for key in error.problems if key.startswith(f"{_KEY}.")}
+        error.argument = next((name for name in overrides if name in wrong), error.argument)
+        raise

@@ -217,15 +217,27 @@ def _pretrained(source: str, options: dict[str, Any], cache_dir: Path | None, *,
         raise missing_library(error, f"The tokenizer {source} needs transformers", "hf") from error
     try:
         folder = Path(source).expanduser()
-        where = str(folder) if folder.is_dir() else source
+        where = str(folder) if folder.is_dir() else _cached_folder(source, cache_dir) if offline else source
         return AutoTokenizer.from_pretrained(
             where, cache_dir=cache_dir, local_files_only=offline or folder.is_dir(), trust_remote_code=False, **options
         )
-    except Exception as error:  # transformers raises OSError, ValueError, KeyError and more for files it cannot read
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # of transformers anything; a panic of `tokenizers` is not even an Exception
         raise _not_loaded(source, error, offline=offline) from error
 
 
-def _not_loaded(source: str, error: Exception, *, offline: bool) -> FetchError:
+def _cached_folder(repository: str, cache_dir: Path | None) -> str:
+    """Return the folder of a hub repository in the cache of huggingface_hub.
+
+    Offline, transformers gets this folder instead of the name: for a name it asks the hub, even with local_files_only.
+    """
+    from huggingface_hub import snapshot_download
+
+    return str(snapshot_download(repository, cache_dir=cache_dir, local_files_only=True))
+
+
+def _not_loaded(source: str, error: BaseException, *, offline: bool) -> FetchError:
     reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
     tried = (
         "The network may not be used (offline)."

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from registry_core.towers.text_transformer import TextLayers, TextTransformer
     from registry_core.towers.vision_transformer import VisionTransformer
 
-__getattr__ = lazy_exports(
+__getattr__, __dir__ = lazy_exports(
     __name__,
     {
         "BlockOptions": "layers",

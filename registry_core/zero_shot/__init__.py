@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         build_zero_shot_classifier,
     )
 
-__getattr__ = lazy_exports(
+__getattr__, __dir__ = lazy_exports(
     __name__,
     {
         "Classifier": "classifier",

@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from registry_core.arguments import whole_number
@@ -156,13 +157,16 @@ class Classifier:
         for source, tensor in batch:
             result = Classified(source, error=tensor) if isinstance(tensor, str) else Classified.of(source, next(found))
             if strict and result.error:
-                raise InputError(
+                failure = InputError(
                     f"{_name(source)} cannot be classified: {result.error.rstrip('.')}. The images after it were not "
                     "classified either.",
                     name=_name(source),
                     found=result.error,
                     advice="With strict=False its result carries this error, and the other images are classified.",
                 )
+                if isinstance(source, (str, os.PathLike)):
+                    failure.path = Path(source)
+                raise failure
             yield result
 
     def _probabilities(self, tensors: list[Tensor]) -> list[dict[str, dict[str, float]]]:

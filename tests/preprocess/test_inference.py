@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from registry_core import PreprocessConfig
+from registry_core import OverrideError, PreprocessConfig
 from registry_core.preprocess.inference import InferenceTransform
 
 PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}  # leaves pixel values as they are
@@ -123,3 +123,10 @@ class TestOfARegistry:
     def test_the_preprocessing_size_overrides_the_size_of_the_tower(self, registry):
         model = registry.create("tiny", False, preprocess_cfg={"size": [48, 32]})
         assert registry.preprocess(model).size == (48, 32)
+
+    @pytest.mark.parametrize(("argument", "value"), [("size", "x"), ("std", 0), ("resize_mode", "wide"), ("sise", 32)])
+    def test_an_error_names_the_caller_s_argument(self, registry, argument, value):
+        with pytest.raises(OverrideError) as caught:
+            registry.preprocess("tiny", mean=[0, 0, 0], **{argument: value})
+        assert caught.value.argument == argument
+        assert set(caught.value.problems) == {f"preprocess_cfg.{argument}"}

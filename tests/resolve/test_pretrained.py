@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import warnings
 from pathlib import Path
 
@@ -47,6 +48,29 @@ def tagged(registry):
 
 def sha256(path):
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def test_the_log_shows_no_secret_of_an_address(registry, tmp_path, caplog):
+    caplog.set_level(logging.DEBUG, logger="registry_core")
+    checkpoint = registry.save(registry.create("tiny", False), tmp_path / "saved") / "open_clip_model.safetensors"
+    secret = f"{checkpoint.as_uri().replace('://', '://user:password@')}?token=abc"
+
+    class Addresses:
+        @hookimpl
+        def resolve_pretrained(self, tag):
+            return Weights((Url(secret), Url(checkpoint.as_uri()))) if tag == secret else None
+
+        @hookimpl
+        def describe_models(self):
+            raise OSError(f"401 for {secret}")
+
+    registry.register(Addresses())
+    registry.create("tiny", secret)
+    registry.services.catalog.descriptions()
+    assert "weights of 'tiny': file file:///" in caplog.text
+    assert "failed in its hook describe_models" in caplog.text
+    assert "password" not in caplog.text
+    assert "token" not in caplog.text
 
 
 class TestUnknownWeights:

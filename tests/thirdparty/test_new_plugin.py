@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -41,6 +43,15 @@ def test_no_placeholder_of_the_template_remains(tmp_path):
         json.loads(line)["name"] for line in (written.folder / "my_clip" / "models.jsonl").read_text().splitlines()
     ]
     assert names == ["my_clip_tiny", "my_clip_ViT-B-32"]
+
+
+def test_its_package_passes_mypy_strictly(tmp_path):
+    pytest.importorskip("mypy")
+    written = write_plugin("my-clip", tmp_path / "new", {})
+    options = ("--strict", "--follow-imports=silent", "--cache-dir", tmp_path / "cache")
+    command = [sys.executable, "-m", "mypy", *options, "my_clip"]
+    checked = subprocess.run(command, cwd=written.folder, capture_output=True, text=True, check=False)
+    assert checked.stdout.startswith("Success"), checked.stdout + checked.stderr
 
 
 def test_the_command_says_what_to_do_next(tmp_path, capsys, monkeypatch):

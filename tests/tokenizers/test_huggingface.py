@@ -135,3 +135,21 @@ def test_without_transformers_the_error_names_the_command_that_installs_it(word_
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(BuildError, match=r"needs transformers.*pip install 'registry_core\[hf\]'"):
         HFTokenizer(word_pieces)
+
+
+def test_offline_no_socket_is_opened(monkeypatch, tmp_path):
+    """transformers asks the hub for a name even with local_files_only."""
+    import socket
+
+    asked = []
+
+    def refuse(*arguments, **_):
+        asked.append(arguments[:2])
+        raise OSError("no network")
+
+    for name in ("getaddrinfo", "create_connection"):
+        monkeypatch.setattr(socket, name, refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    with pytest.raises(FetchError):
+        HFTokenizer("org/absent", cache_dir=tmp_path, offline=True)
+    assert asked == []

@@ -209,6 +209,7 @@ class TestUnreadable:
         ) as caught:
             list(registry.classifier(make(), LABELS)([CAT, "absent.jpg"]))
         assert (caught.value.name, caught.value.found) == ("absent.jpg", "No such file or directory")
+        assert caught.value.path == Path("absent.jpg")
 
     @pytest.mark.parametrize("wrong", [3, None, b"cat.jpg", torch.zeros(3, 32, 32)])
     def test_an_object_that_is_not_an_image_is_refused(self, registry, make, wrong):
