@@ -84,16 +84,16 @@ class RegistryError(Exception):
     advice: str = ""
 
     def __init__(self, message: str = "", **facts: Unpack[ErrorFacts]) -> None:
-        super().__init__(" ".join(filter(None, (message, facts.get("advice", "")))))
+        text = str(message)  # plugins also raise errors with another error as the message
+        super().__init__(" ".join(filter(None, (text, facts.get("advice", "")))))
         for fact, value in facts.items():
             if fact not in ErrorFacts.__annotations__ or not hasattr(type(self), fact):
                 raise TypeError(f"{type(self).__name__} carries no fact {fact!r}")
             setattr(self, fact, value)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the error with its facts. A fact that cannot be pickled, such as a caller's lambda, becomes its repr."""
-        facts = {name: value for name, value in vars(self).items() if value is not getattr(type(self), name, None)}
-        return type(self), self.args, {name: _picklable(value) for name, value in facts.items()}
+        """Pickle the error with its facts. One that cannot be pickled, such as a caller's lambda, becomes its repr."""
+        return type(self), self.args, {fact: _picklable(value) for fact, value in vars(self).items()}
 
 
 class LookupFailedError(RegistryError):
@@ -231,6 +231,7 @@ class RandomWeightsWarning(UserWarning):
 
 
 def _picklable(value: object) -> object:
+    value = dict(value) if isinstance(value, MappingProxyType) else value
     try:
         pickle.dumps(value)
     except Exception:  # noqa: BLE001 - the object is the caller's, and pickling it may raise anything

@@ -51,6 +51,11 @@ OWN = {
 }
 
 
+def test_another_error_can_be_the_message():
+    assert str(FetchError(OSError("no route"), advice="Try again.")) == "no route Try again."
+    assert str(FetchError(OSError("no route"))) == "no route"
+
+
 class TestFacts:
     @pytest.mark.parametrize("kind", ALL)
     def test_are_attributes(self, kind):
@@ -73,7 +78,9 @@ class TestFacts:
         assert vars(twin) == {**COMMON, **own}
 
     @pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))])
-    @pytest.mark.parametrize("value", [threading.Lock(), lambda: 0, (each for each in ())], ids=["lock", "lambda", "generator"])
+    @pytest.mark.parametrize(
+        "value", [threading.Lock(), lambda: 0, (each for each in ())], ids=["lock", "lambda", "generator"]
+    )
     def test_that_cannot_be_pickled_become_their_repr(self, value, again):
         twin = again(InputError("It failed.", argument="labels", found=value))
         assert (str(twin), twin.argument, twin.found) == ("It failed.", "labels", repr(value))

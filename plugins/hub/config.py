@@ -185,8 +185,9 @@ def _folder_path(name: str, address: str) -> Path:
         path = Path(address).expanduser().absolute()
         exists = path.is_dir()
     except (OSError, ValueError, RuntimeError) as error:  # too long, with a null character, or of an unknown user
+        reason = str(error).rstrip(".")
         raise UnknownModelError(
-            f"{name!r} is not a valid path on this system: {error}.", name=name, found=error
+            f"{name!r} is not a valid path on this system: {reason}.", name=name, found=reason
         ) from error
     if not exists:
         raise _no_folder(name, path)

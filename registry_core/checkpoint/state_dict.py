@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,40 +26,51 @@ def find_state_dict(contents: Any, path: Path, kind: str) -> CheckpointIndex:
         UnsafeCheckpointError: The object is a pickled module or the like.
         CheckpointError: The object holds no mapping of names to tensors, or one parameter has two names.
     """
-    found, notes = _unwrap(contents)
-    if found is None:
+    levels, notes = _unwrap(contents)
+    found = levels[-1] if levels else {}
+    if not any(isinstance(value, LazyTensor) for value in found.values()):
         raise _no_state_dict(contents, path)
-    others = {name: value for name, value in found.items() if not isinstance(value, LazyTensor)}
-    unread = {str(name): value.name for name, value in others.items() if isinstance(value, Inert)}
+    unread = _inert_entries(levels)
+    if unread:
+        names = listing(f"{name} ({kind})" for name, kind in unread.items())
+        notes = (*notes, f"objects that are neither tensors nor plain values were not read: {names}")
+    others = [str(name) for name, value in found.items() if not isinstance(value, (LazyTensor, Inert))]
     if others:
-        notes = (*notes, f"entries that are not tensors were skipped: {listing(map(str, others))}")
+        notes = (*notes, f"entries that are not tensors were skipped: {listing(others)}")
     tensors = {str(name): value for name, value in found.items() if isinstance(value, LazyTensor)}
     tensors, notes = _strip_prefixes(tensors, notes, path)
-    return CheckpointIndex(kind, tensors, notes, unread)
+    return CheckpointIndex(kind, tensors, notes, _inert_entries(levels[-1:]))
 
 
-def _unwrap(contents: Any) -> tuple[Mapping[Any, Any] | None, tuple[str, ...]]:
-    """Return the innermost mapping that holds tensors, or None, with a note for each container that was opened."""
+def _unwrap(contents: Any) -> tuple[list[Mapping[Any, Any]], tuple[str, ...]]:
+    """Return the mapping that holds the tensors, after those that hold it, and a note for each that was opened."""
+    levels: list[Mapping[Any, Any]] = []
     notes: tuple[str, ...] = ()
-    opened: set[int] = set()  # a mapping may contain itself
-    while isinstance(contents, Mapping) and id(contents) not in opened:
-        opened.add(id(contents))
-        key = next((key for key in _CONTAINERS if isinstance(contents.get(key), Mapping)), None)
+    while isinstance(contents, Mapping):
+        if any(contents is level for level in levels):  # a mapping may contain itself
+            return [], notes
+        levels.append(contents)
+        key = next((key for key in _CONTAINERS if isinstance(levels[-1].get(key), Mapping)), None)
         if key is None:
-            return (contents if any(isinstance(v, LazyTensor) for v in contents.values()) else None), notes
+            break
         contents = contents[key]
         notes = (*notes, f"found under {key!r}")
-    return None, notes
+    return levels, notes
+
+
+def _inert_entries(levels: Iterable[Mapping[Any, Any]]) -> dict[str, str]:
+    """Return the entries that are objects which are not read, and the names of their classes."""
+    return {str(name): value.name for level in levels for name, value in level.items() if isinstance(value, Inert)}
 
 
 def _no_state_dict(contents: Any, path: Path) -> CheckpointError:
-    """Return the error for an object without a state dict; a pickled module gets one of its own."""
-    candidates = [contents, *(contents.get(key) for key in _CONTAINERS if isinstance(contents, Mapping))]
+    """Return the error for an object without a state dict; pickled objects get one of their own."""
+    candidates = contents.values() if isinstance(contents, Mapping) else [contents]
     unread = next((value for value in candidates if isinstance(value, Inert)), None)
     if unread is not None:
         return UnsafeCheckpointError(
-            f"{path} holds a pickled object of {unread.name}, not a state dict. Loading it would run code. Nothing was "
-            "run and nothing was loaded.",
+            f"{path} holds a pickled object of {unread.name}, and no state dict. Loading it would run code. Nothing "
+            "was run and nothing was loaded.",
             path=path,
             name=unread.name,
             advice="If you trust its author, open it where it was made and save only `model.state_dict()`, preferably "

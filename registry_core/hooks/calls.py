@@ -174,14 +174,10 @@ class HookCalls:
 
         The failure of an earlier call is removed if the plugin does not fail again.
         """
-        earlier = {
-            plugin: plugin.failures[hook]
-            for plugin in self.host
-            if hook in plugin.failures and to in {None, plugin.name}
-        }
+        earlier = {plugin: plugin.failures.get(hook) for plugin in self.host if to in {None, plugin.name}}
         answers = self.host.ask(hook, to=to, registry=self._registry, **arguments)
         for plugin, failure in earlier.items():
-            if plugin.failures.get(hook) is failure:
+            if failure is not None and plugin.failures.get(hook) is failure:
                 plugin.failures.pop(hook, None)
         right = []
         for plugin, answer in answers:

@@ -46,7 +46,8 @@ class Plugin:
     @property
     def error(self) -> PluginError | None:
         """Why the plugin does not work: its load error, or else the latest failure of a hook."""
-        return self.load_error or next(reversed(self.failures.values()), None)
+        failures = list(self.failures.values())  # a copy, since another thread may be calling a hook
+        return self.load_error or (failures[-1] if failures else None)
 
     @property
     def active(self) -> bool:

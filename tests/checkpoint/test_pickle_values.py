@@ -70,7 +70,19 @@ class TestExtrasNeverRefuseAFile:
 
     def test_among_the_tensors_they_are_named_in_the_report(self, small, state, save):
         report = small.report(small.create("small", save({**state, "args": argparse.Namespace(), "epoch": 3})))
-        assert "entries that are not tensors were skipped: args, epoch" in report.notes
+        assert "entries that are not tensors were skipped: epoch" in report.notes
+        unread = "objects that are neither tensors nor plain values were not read: args (argparse.Namespace)"
+        assert unread in report.notes
+
+    def test_next_to_the_state_dict_they_are_named_in_the_report(self, small, source, save):
+        path = save({"model": source.state_dict(), "x": Calls(os.system, "false"), "best": np.float64(0.7)})
+        (note,) = [note for note in small.report(small.create("small", path)).notes if "not read" in note]
+        assert "x (posix.system), best (numpy" in note
+
+    def test_alone_they_are_an_error_that_names_the_first(self, small, save):
+        with pytest.raises(UnsafeCheckpointError) as caught:
+            small.create("small", save({"a": Calls(os.system, "false"), "epoch": 3}))
+        assert caught.value.name == "posix.system"
 
     @pytest.mark.filterwarnings("ignore")
     @pytest.mark.parametrize(
@@ -98,9 +110,9 @@ class TestExtrasNeverRefuseAFile:
         path = save(source if key is None else {key: source}, _use_new_zipfile_serialization=not legacy)
         with pytest.raises(
             UnsafeCheckpointError,
-            match=r"holds a pickled object of registry_plugins\.openai_clip\.model\.CLIP, not a state dict\. .*Nothing "
-            r"was run and nothing was loaded\. If you trust its author, open it where it was made and save only "
-            r"`model\.state_dict\(\)`",
+            match=r"holds a pickled object of registry_plugins\.openai_clip\.model\.CLIP, and no state dict\. .*"
+            r"Nothing was run and nothing was loaded\. If you trust its author, open it where it was made and save "
+            r"only `model\.state_dict\(\)`",
         ) as caught:
             small.create("small", path)
         assert caught.value.name == "registry_plugins.openai_clip.model.CLIP"

@@ -3,6 +3,11 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+import logging
+import sys
+import threading
 import types
 
 import pytest
@@ -314,3 +319,35 @@ class TestPublicClasses:
         assert registry.services.public_class("CLIP").__name__ == "CLIP"
         assert plugin.error.hook == "public_classes"
         assert "no classes today" in str(plugin.error)
+
+
+def test_a_plugin_that_fails_now_and_then_can_be_looked_at_from_other_threads(caplog):
+    """Failures come and go while other threads read them."""
+    caplog.set_level(logging.CRITICAL, logger="registry_core")
+    answers = itertools.cycle([{}, 3])
+    table = hookimpl(lambda: next(answers))
+    registry = Registry(plugins=["openai_clip"])
+    flaky = types.SimpleNamespace(describe_models=table, fetchers=table, public_classes=table)
+    plugin = registry.register(flaky, "flaky")
+    errors = []
+
+    def repeat(action):
+        try:
+            for _ in range(1500):
+                action()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is reported below
+            errors.append(error)
+
+    ask = functools.partial(repeat, registry.services.probe_plugins)
+    look = functools.partial(repeat, lambda: [(plugin.error, plugin.state) for _ in range(20)])
+    threads = [threading.Thread(target=target) for target in (ask, ask, look, look)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert errors == []
