@@ -2,6 +2,7 @@
 
 create.py         the path from a name to a model: resolve, fetch, then assemble
 request.py        what to build, checked before anything is built
+surroundings.py   the defaults of a fresh process, whatever the caller has set
 uninitialised.py  a module without the cost of values that a checkpoint overwrites
 load_state.py     loads tensors into a model; what is missing, unexpected or misshaped
 loading.py        loads a file into a built model, then runs the plugins' last steps; `create` and `load` share it

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from registry_core.build.loading import Reading, finish, read_checkpoint
 from registry_core.build.request import BuildRequest
+from registry_core.build.surroundings import usual_surroundings
 from registry_core.build.tower_weights import load_tower
 from registry_core.build.uninitialised import build
 from registry_core.fetch.sources import without_secrets
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+@usual_surroundings()
 def assemble(services: Services, request: BuildRequest, fetched: Fetched | None) -> nn.Module:
     """Return the finished model, with its report as `registry_report`.
 

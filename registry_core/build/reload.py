@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from registry_core.build.in_place import InPlace
 from registry_core.build.loading import Reading, finish, read_checkpoint
+from registry_core.build.surroundings import usual_surroundings
 from registry_core.errors import BuildError, CheckpointError, PluginError
 from registry_core.fetch.sources import LocalFile, Weights
 from registry_core.report import LoadReport
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from registry_core.resolve.services import Services
 
 
+@usual_surroundings()
 def load_into(services: Services, model: nn.Module, previous: LoadReport, path: Path, *, strict: bool) -> LoadReport:
     """Load a file into a model. If this fails, the model and its report are unchanged.
 

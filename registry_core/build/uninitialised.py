@@ -13,26 +13,22 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.overrides import TorchFunctionMode
 
 from registry_core.errors import BuildError
 
 
 class _DropParameterWrites(TorchFunctionMode):
-    """While this mode is active, in-place operations on the memory of a parameter do nothing."""
+    """While this mode is active, in-place operations on the memory of a parameter do nothing.
+
+    A mode belongs to one thread. torch's registration hooks would belong to the process: adding one while another
+    thread constructs a module makes that thread fail.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         # The storages are kept alive: the address of a freed storage may be used for a buffer.
-        self.owned: dict[int, torch.UntypedStorage] = {}
-
-    def own(self, module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
-        """Record the storage of a parameter, so that views of it (`weight.data[...]`) are recognised too."""
-        del module, name
-        if parameter is not None:
-            storage = parameter.untyped_storage()
-            self.owned[storage._cdata] = storage  # noqa: SLF001 - the storage's identity has no public name
+        self._owned: dict[int, torch.UntypedStorage] = {}
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -43,26 +39,26 @@ class _DropParameterWrites(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         # By torch's convention a name with a trailing underscore writes in place, in torch.nn.init and on tensors.
         in_place = name.endswith("_") and not name.endswith("__")
-        if in_place and name != "requires_grad_" and self._is_parameter_memory(target):
+        if self._is_parameter_memory(target) and in_place and name != "requires_grad_":
             return target
         return func(*args, **kwargs)
 
     def _is_parameter_memory(self, target: Any) -> bool:
+        if not isinstance(target, torch.Tensor):
+            return False
+        storage = target.untyped_storage()
+        identity = storage._cdata  # noqa: SLF001 - the storage's identity has no public name
         if isinstance(target, nn.Parameter):
-            return True
-        return isinstance(target, torch.Tensor) and target.untyped_storage()._cdata in self.owned  # noqa: SLF001
+            # Every view of a parameter (`weight[0]`, `weight.data`) comes from an operation on it, which is seen here.
+            self._owned[identity] = storage
+        return identity in self._owned
 
 
 @contextmanager
 def without_values() -> Iterator[None]:
     """Leave parameters of modules that are constructed in this context unwritten; compute their buffers."""
-    mode = _DropParameterWrites()
-    handle = register_module_parameter_registration_hook(mode.own)
-    try:
-        with mode:
-            yield
-    finally:
-        handle.remove()
+    with _DropParameterWrites():
+        yield
 
 
 def build(make: Callable[[], object], *, values: bool, device: str = "cpu") -> nn.Module:
