@@ -139,8 +139,9 @@ def add_to_path(entries: Iterable[Path]) -> None:
 
     Raises:
         ConfigError: A path contains the character that separates the entries.
+        OverrideError: A path begins with `~` and the name of an unknown user.
     """
-    entries = [entry.expanduser().absolute() for entry in entries]
+    entries = [path_of(ENVIRONMENT, entry).absolute() for entry in entries]
     for entry in entries:
         if os.pathsep in str(entry):
             raise ConfigError(

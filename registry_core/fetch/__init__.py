@@ -7,6 +7,7 @@ contract.py      what a fetcher receives and returns
 settings.py      offline mode, mirrors, time-outs
 dispatch.py      the fetcher of a source
 hub.py, web.py, local.py    the core's fetchers, one for each type of source
+user_folders.py  the user's cache and settings, also without a home folder
 cache.py         the folder of fetched files; digest.py computes their SHA-256
 jobs.py          a file that should be in the cache; only one process at a time fetches it
 download.py      downloading a file; responses.py checks the server's answers, retry.py decides about retries

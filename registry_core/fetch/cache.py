@@ -19,10 +19,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from platformdirs import user_cache_path
-
 from registry_core.arguments import path_of
 from registry_core.fetch.digest import file_sha256
+from registry_core.fetch.user_folders import user_cache
 from registry_core.path_safety import OWN_SUFFIXES
 
 ENVIRONMENT = "REGISTRY_CORE_CACHE"
@@ -87,13 +86,14 @@ class Entry:
 
 
 def cache_folder(given: str | os.PathLike[str] | None = None) -> Path:
-    """Return the given folder, else REGISTRY_CORE_CACHE, else the system's cache folder. Nothing is created.
+    """Return the given folder, else REGISTRY_CORE_CACHE, else the system's cache folder. It is not created.
 
     Raises:
         OverrideError: The argument or the variable is not a path.
+        FetchError: There is no home folder; see `user_folders.user_cache`.
     """
     argument, chosen = ("cache_dir", given) if given else (ENVIRONMENT, os.environ.get(ENVIRONMENT))
-    return path_of(argument, chosen) if chosen else user_cache_path("registry_core")
+    return path_of(argument, chosen) if chosen else user_cache()
 
 
 def record_of(path: Path) -> Record | None:

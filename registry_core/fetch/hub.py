@@ -23,6 +23,7 @@ from registry_core.fetch.download import download
 from registry_core.fetch.jobs import DownloadJob, cached
 from registry_core.fetch.settings import Settings
 from registry_core.fetch.sources import HubFile, Source
+from registry_core.fetch.user_folders import expanded
 from registry_core.path_safety import inside
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -194,12 +195,12 @@ def _in_huggingface_cache(source: HubFile, name: str) -> tuple[Path, str] | None
 
 def _huggingface_home() -> Path:
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(os.path.expandvars(os.environ.get("HF_HOME") or f"{base}/huggingface")).expanduser()
+    return expanded(os.path.expandvars(os.environ.get("HF_HOME") or f"{base}/huggingface"))
 
 
 def _huggingface_cache() -> Path:
     given = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
-    return Path(os.path.expandvars(given)).expanduser() if given else _huggingface_home() / "hub"
+    return expanded(os.path.expandvars(given)) if given else _huggingface_home() / "hub"
 
 
 def _token() -> str:
@@ -207,7 +208,8 @@ def _token() -> str:
     given = os.environ.get("HF_TOKEN") or os.environ.get("HUGGING_FACE_HUB_TOKEN")
     if given:
         return given.strip()
-    path = Path(os.environ.get("HF_TOKEN_PATH") or _huggingface_home() / "token").expanduser()
+    given = os.environ.get("HF_TOKEN_PATH")
+    path = expanded(given) if given else _huggingface_home() / "token"
     try:
         return path.read_text(encoding="utf-8").strip()
     except (OSError, ValueError):

@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from platformdirs import site_config_path, user_config_path
+from platformdirs import site_config_path
 
 from registry_core.errors import ErrorFacts, FetchError, did_you_mean
+from registry_core.fetch.user_folders import user_settings
 
 FILENAME = "settings.toml"
 OFFLINE_VARIABLES = ("REGISTRY_CORE_OFFLINE", "HF_HUB_OFFLINE")
@@ -108,7 +109,7 @@ def _settings_files() -> Iterator[Path]:
     if given:
         yield _named_file(given)
         return
-    for path in (site_config_path("registry_core") / FILENAME, user_config_path("registry_core") / FILENAME):
+    for path in (folder / FILENAME for folder in (site_config_path("registry_core"), user_settings()) if folder):
         try:
             exists = path.is_file()
         except OSError as error:  # a home folder of another user
@@ -122,7 +123,7 @@ def _settings_files() -> Iterator[Path]:
 
 
 def _named_file(given: str) -> Path:
-    path = Path(given).expanduser()
+    path = Path(os.path.expanduser(given))  # noqa: PTH111 - it never raises
     if not path.is_file():
         raise FetchError(
             f"{_SETTINGS_VARIABLE} names {path}, which is not a file.",

@@ -74,7 +74,7 @@ def image_endings() -> frozenset[str]:
 
 
 def read_image(path: str | os.PathLike[str]) -> Image:
-    """Read and decode the image in a file.
+    """Read and decode the image in a file. It is turned as its EXIF orientation says.
 
     Raises:
         InputError: The file cannot be read. The message is the reason alone; the caller adds the name of the file.
@@ -88,13 +88,24 @@ def read_image(path: str | os.PathLike[str]) -> Image:
     try:
         with pillow.open(path) as image:
             image.load()
+            return _upright(image)
     except UnidentifiedImageError as error:
         raise InputError("the file is not an image that pillow can read", path=file) from error
     except Exception as error:
         # Decoders raise many kinds of errors for damaged files, and one such file must not stop the others.
         strerror = error.strerror if isinstance(error, OSError) else None
         raise InputError(strerror or f"{type(error).__name__}: {error}", path=file, found=error) from error
-    return image
+
+
+def _upright(image: Image) -> Image:
+    """Return the image as a viewer shows it. Cameras store the sensor's rows and say in EXIF how to turn them."""
+    from PIL import ExifTags, ImageOps
+
+    try:
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+        return ImageOps.exif_transpose(image) if turned else image
+    except Exception:  # noqa: BLE001 - damaged EXIF raises errors of many kinds, and the pixels are fine
+        return image
 
 
 def _search_folder(folder: str, files: ImageFiles) -> None:

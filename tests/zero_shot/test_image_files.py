@@ -102,3 +102,34 @@ class TestReading:
         os.mkfifo(tmp_path / "pipe.png")
         with pytest.raises(InputError, match="it is not a regular file"):
             read_image(tmp_path / "pipe.png")
+
+
+class TestOrientation:
+    @pytest.mark.parametrize("orientation", range(1, 9))
+    @pytest.mark.parametrize("kind", ["jpg", "png", "tiff", "webp"])
+    def test_the_image_is_read_as_a_viewer_shows_it(self, tmp_path, orientation, kind):
+        """EXIF's values: 2 mirrored, 3 upside down, 4 both, 5 to 8 the same turned by a quarter."""
+        shown = Image.linear_gradient("L").resize((48, 32)).convert("RGB")
+        shown.paste((255, 0, 0), (0, 0, 16, 16))
+        stored = {
+            2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+            5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE,
+            8: Image.Transpose.ROTATE_270,
+        }  # fmt: skip
+        pixels = shown.transpose(stored[orientation]) if orientation in stored else shown
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        pixels.save(tmp_path / f"x.{kind}", exif=exif, **({"lossless": True} if kind == "webp" else {}))
+        found = read_image(tmp_path / f"x.{kind}")
+        assert found.size == shown.size
+        red, grey = found.convert("RGB").getpixel((4, 4)), found.convert("RGB").getpixel((40, 28))
+        assert (red[0] > 200, red[1] < 60) == (True, True)
+        assert max(grey) - min(grey) < 20
+
+    @pytest.mark.filterwarnings("ignore:Corrupt EXIF")  # pillow's own, when it opens the file
+    @pytest.mark.parametrize(
+        "damage", [b"Exif\x00\x00", b"Exif\x00\x00II*\x00\xff\xff\xff\xff", b"Exif\x00\x00nonsense"]
+    )
+    def test_damaged_exif_does_not_matter(self, tmp_path, damage):
+        Image.new("RGB", (20, 10), "red").save(tmp_path / "x.jpg", exif=damage)
+        assert read_image(tmp_path / "x.jpg").size == (20, 10)
