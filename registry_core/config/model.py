@@ -74,6 +74,10 @@ class ModelConfig(StrictModel):
         """Return the config as interchange JSON. Its `architecture` key tells which plugin owns it."""
         return {"architecture": self.architecture, **self.model_dump(mode="json")}
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the same as `raw`, under the name that libraries of adapters (peft) ask a model's config for."""
+        return self.raw()
+
     @property
     def image_size(self) -> tuple[int, int]:
         """Height and width of the input image, in pixels."""

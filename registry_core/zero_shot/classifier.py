@@ -189,8 +189,11 @@ class Classifier:
 
     def _probable(self, features: Tensor, weights: Tensor) -> Tensor:
         """Features [N, E], weights [E, labels] -> probabilities [N, labels], float32."""
-        logits = self._scale * features.float() @ weights
-        return logits.softmax(dim=-1) if self._bias is None else (logits + self._bias).sigmoid()
+        import torch
+
+        with torch.autocast(features.device.type, enabled=False):  # it would round the logits to half precision
+            logits = self._scale * features.float() @ weights
+            return logits.softmax(dim=-1) if self._bias is None else (logits + self._bias).sigmoid()
 
     def _encoded(self, images: Tensor) -> Mapping[str, Tensor]:
         try:

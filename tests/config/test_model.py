@@ -139,6 +139,7 @@ class TestValues:
 
 def test_a_subclass_names_its_architecture_in_raw(registry):
     assert registry.config("tiny").raw()["architecture"] == "openai_clip"
+    assert registry.config("tiny").to_dict() == registry.config("tiny").raw()
     assert registry.config("daclip_tiny").raw()["architecture"] == "daclip"
     assert ModelConfig.architecture == ""
 

@@ -85,6 +85,13 @@ class TestProbabilities:
         found = table(registry.classifier(make(precision=precision), LABELS)(CAT))
         torch.testing.assert_close(found, expected, atol=0.03, rtol=0)
 
+    @pytest.mark.parametrize("precision", ["amp", "amp_bf16"])
+    def test_are_computed_in_float32_under_mixed_precision(self, registry, make, images, precision):
+        """bfloat16 has 8 bits: its probabilities would differ from each other in steps of up to 0.004."""
+        found = table(registry.classifier(make(precision=precision), LABELS)(images))
+        torch.testing.assert_close(found.sum(-1), torch.ones(len(found)), atol=1e-6, rtol=0)
+        assert (found != found.bfloat16().float()).all()
+
     def test_coca_is_classified(self, registry, configs):
         clip = configs["small_clip"]
         registry.add_config({
