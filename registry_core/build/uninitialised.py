@@ -39,19 +39,28 @@ class _DropParameterWrites(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         # By torch's convention a name with a trailing underscore writes in place, in torch.nn.init and on tensors.
         in_place = name.endswith("_") and not name.endswith("__")
-        if self._is_parameter_memory(target) and in_place and name != "requires_grad_":
+        if isinstance(target, nn.Parameter):
+            # Every view of a parameter (`weight[0]`, `weight.data`) comes from an operation on it, which is seen here.
+            storage = _storage(target)
+            if storage is not None:
+                self._owned[storage._cdata] = storage  # noqa: SLF001 - the storage's identity has no public name
+        if in_place and name != "requires_grad_" and self._is_parameter_memory(target):
             return target
         return func(*args, **kwargs)
 
     def _is_parameter_memory(self, target: Any) -> bool:
-        if not isinstance(target, torch.Tensor):
-            return False
-        storage = target.untyped_storage()
-        identity = storage._cdata  # noqa: SLF001 - the storage's identity has no public name
         if isinstance(target, nn.Parameter):
-            # Every view of a parameter (`weight[0]`, `weight.data`) comes from an operation on it, which is seen here.
-            self._owned[identity] = storage
-        return identity in self._owned
+            return True
+        storage = _storage(target) if isinstance(target, torch.Tensor) else None
+        return storage is not None and storage._cdata in self._owned  # noqa: SLF001 - as above
+
+
+def _storage(tensor: torch.Tensor) -> torch.UntypedStorage | None:
+    """Return the memory of a tensor, or None for a sparse one or a parameter whose shape is not known yet."""
+    try:
+        return tensor.untyped_storage()
+    except (NotImplementedError, RuntimeError, ValueError):
+        return None
 
 
 @contextmanager

@@ -97,6 +97,21 @@ class TestWithoutValues:
         for name, buffer in plain.named_buffers():
             assert torch.equal(model.get_buffer(name), buffer), name
 
+    def test_tensors_without_a_storage_of_their_own_are_left_alone(self):
+        """Sparse tensors, and parameters that get their shape in the first forward."""
+
+        def odd():
+            module = nn.LazyLinear(4)
+            sparse = torch.sparse_coo_tensor([[0, 1], [1, 0]], [2.0, 3.0], (2, 2), check_invariants=True)
+            module.register_buffer("adjacency", sparse.mul_(2).to_dense())
+            module.frozen = nn.Parameter(sparse.clone(), requires_grad=False)
+            module.frozen.zero_()
+            return module
+
+        model = build(odd, values=False)
+        assert model.adjacency.tolist() == [[0, 4], [6, 0]]
+        assert isinstance(model.weight, nn.UninitializedParameter)
+
     def test_a_buffer_at_the_address_of_a_discarded_parameter_is_computed(self):
         """Allocators reuse the address of freed memory, which must not count as the memory of a parameter then."""
 
