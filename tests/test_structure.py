@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import statistics
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -146,3 +147,11 @@ def test_plugins_import_the_plugin_api_and_nothing_else(path):
 def test_the_plugin_api_is_documented(name):
     text = (ROOT / "docs" / "plugin-api.md").read_text(encoding="utf-8")
     assert f"`{name}`" in text
+
+
+def test_no_folder_of_tests_is_skipped(pytestconfig):
+    """pytest skips folders by name without a word, and one of its own names is that of a room: build."""
+    skipped = pytestconfig.getini("norecursedirs")
+    tests = Path(__file__).parent
+    folders = {part for path in tests.rglob("test_*.py") for part in path.relative_to(tests).parts[:-1]}
+    assert {folder for folder in folders if any(fnmatch(folder, pattern) for pattern in skipped)} == set()
