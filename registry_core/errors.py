@@ -28,10 +28,10 @@ import difflib
 import pickle
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from pathlib import Path
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -257,3 +257,35 @@ def listing(items: Iterable[str], most: int = 12) -> str:
     names = list(items)
     shown = ", ".join(names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+_E = TypeVar("_E", bound=RegistryError)
+
+
+def unknown_choice(kind: type[_E], argument: str, given: object, choices: Collection[str], outcome: str) -> _E:
+    """Return the error for a value that is none of an argument's choices; `outcome` says what was not done."""
+    name = str(given)
+    return kind(
+        f"{argument}={given!r} is unknown.{did_you_mean(name, choices)} Expected one of {', '.join(choices)}. "
+        f"{outcome}",
+        argument=argument,
+        expected=choices,
+        found=given,
+        suggestions=close_names(name, choices),
+    )
+
+
+def missing_library(error: ImportError, need: str, extra: str, outcome: str) -> BuildError:
+    """Return the error for a library that is not installed.
+
+    Args:
+        error: Raised by the import; it names the library.
+        need: What needs the library, for the message.
+        extra: The extra of registry_core that installs the library.
+        outcome: What was not done, as a sentence.
+    """
+    return BuildError(
+        f"{need}, and {error.name} is not installed. {outcome}",
+        name=error.name,
+        advice=f"Install it: pip install 'registry_core[{extra}]'.",
+    )

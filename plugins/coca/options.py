@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from registry_core import InputError
-from registry_core.errors import close_names, did_you_mean
+from registry_core.errors import unknown_choice
 
 Ids = int | Sequence[int] | Tensor
 Criterion = Callable[[Tensor, None], bool | Tensor]
@@ -79,14 +79,7 @@ class GenerationOptions:
     def _check_generation_type(self) -> None:
         given: Any = self.generation_type
         if given not in GENERATION_TYPES:
-            raise InputError(
-                f"generation_type={given!r} is unknown.{did_you_mean(str(given), GENERATION_TYPES)} Expected one of "
-                f"{', '.join(GENERATION_TYPES)}. Nothing was generated.",
-                argument="generation_type",
-                expected=GENERATION_TYPES,
-                found=given,
-                suggestions=close_names(str(given), GENERATION_TYPES),
-            )
+            raise unknown_choice(InputError, "generation_type", given, GENERATION_TYPES, "Nothing was generated.")
 
     def _check_ids(self) -> None:
         given = {"sot_token_id": (self.sot,), "eos_token_id": self.eos, "pad_token_id": (self.pad,)}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from registry_core.arguments import whole_number
-from registry_core.errors import InputError, OverrideError, close_names, did_you_mean
+from registry_core.errors import InputError, OverrideError, close_names, did_you_mean, unknown_choice
 
 DIST_IMPLS = ("bidir", "shift", "reduce", "gather")
 # Arguments of `Registry.loss` that are not an architecture's own. Suggestions for a misspelt argument include them.
@@ -146,11 +146,4 @@ def check_dist_impl(name: str) -> None:
         InputError: The name is not in DIST_IMPLS.
     """
     if name not in DIST_IMPLS:
-        raise InputError(
-            f"dist_impl={name!r} is unknown.{did_you_mean(str(name), DIST_IMPLS)} Expected one of "
-            f"{', '.join(DIST_IMPLS)}. No loss was made.",
-            argument="dist_impl",
-            expected=DIST_IMPLS,
-            found=name,
-            suggestions=close_names(str(name), DIST_IMPLS),
-        )
+        raise unknown_choice(InputError, "dist_impl", name, DIST_IMPLS, "No loss was made.")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from registry_core.arguments import whole_number
-from registry_core.errors import BuildError, InputError
+from registry_core.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -146,21 +146,6 @@ def single_row(ids: Tensor | Sequence[int], vocab_size: int) -> list[int]:
             found=unknown,
         )
     return row
-
-
-def missing_library(error: ImportError, need: str, extra: str) -> BuildError:
-    """Return the error for a library that is not installed.
-
-    Args:
-        error: Raised by the import; it names the library.
-        need: What needs the library, for the message.
-        extra: The extra of registry_core that installs the library.
-    """
-    return BuildError(
-        f"{need}, and {error.name} is not installed. No tokenizer was made.",
-        name=error.name,
-        advice=f"Install it: pip install 'registry_core[{extra}]'.",
-    )
 
 
 def _checked_length(length: object) -> int:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from registry_core.tokenizers.base import missing_library
+from registry_core.errors import missing_library
 
 Mode = Literal["lower", "whitespace", "canonicalize"]
 
@@ -81,7 +81,7 @@ def check_libraries(extra: str = "text") -> None:
     try:
         _repairs()
     except ImportError as error:
-        raise missing_library(error, "Cleaning texts needs ftfy", extra) from error
+        raise missing_library(error, "Cleaning texts needs ftfy", extra, "No tokenizer was made.") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,8 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
-from registry_core.errors import ConfigError
-from registry_core.tokenizers.base import missing_library, pack_ids
+from registry_core.errors import ConfigError, missing_library
+from registry_core.tokenizers.base import pack_ids
 
 START, END = "<start_of_text>", "<end_of_text>"
 WORD_END = "</w>"
@@ -133,7 +133,9 @@ def _published() -> tuple[Any, Callable[[str], list[int]], list[str]]:
         import regex
         from tiktoken import Encoding
     except ImportError as error:
-        raise missing_library(error, "CLIP's tokenizer needs tiktoken and regex", "text") from error
+        raise missing_library(
+            error, "CLIP's tokenizer needs tiktoken and regex", "text", "No tokenizer was made."
+        ) from error
     compressed = files("registry_core").joinpath("tokenizers", "data", "clip_bpe_merges.txt.gz").read_bytes()
     merged = [line.replace(" ", "") for line in gzip.decompress(compressed).decode().splitlines()]
     singles = [_BYTE_SYMBOLS[byte] for byte in _BYTE_ORDER]

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from registry_core.config.base import StrictModel
-from registry_core.errors import ConfigError, FetchError, InputError
-from registry_core.tokenizers.base import Tokenizer, missing_library, pack_ids, single_row, stack_rows
+from registry_core.errors import ConfigError, FetchError, InputError, missing_library
+from registry_core.tokenizers.base import Tokenizer, pack_ids, single_row, stack_rows
 from registry_core.tokenizers.cleaning import CLEANERS, Mode, check_libraries
 
 if TYPE_CHECKING:
@@ -214,7 +214,9 @@ def _pretrained(source: str, options: dict[str, Any], cache_dir: Path | None, *,
     try:
         from transformers import AutoTokenizer
     except ImportError as error:
-        raise missing_library(error, f"The tokenizer {source} needs transformers", "hf") from error
+        raise missing_library(
+            error, f"The tokenizer {source} needs transformers", "hf", "No tokenizer was made."
+        ) from error
     try:
         folder = Path(source).expanduser()
         where = str(folder) if folder.is_dir() else _cached_folder(source, cache_dir) if offline else source

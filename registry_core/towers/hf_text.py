@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from registry_core.config.model import HFTextConfig
 from registry_core.config.tables import model_table
-from registry_core.errors import BuildError, ConfigError, close_names, did_you_mean, listing
+from registry_core.errors import ConfigError, close_names, did_you_mean, listing, missing_library
 from registry_core.towers.inputs import check_text, embed_ids
 from registry_core.towers.locking import number_of_groups
 
@@ -238,10 +238,8 @@ def _transformers() -> ModuleType:
     try:
         import transformers
     except ImportError as error:
-        raise BuildError(
-            f"This model has a text tower of transformers, and {error.name} is not installed. Nothing was built.",
-            name=error.name,
-            advice="Install it: pip install 'registry_core[hf]'.",
+        raise missing_library(
+            error, "This model has a text tower of transformers", "hf", "Nothing was built."
         ) from error
     module: ModuleType = transformers
     return module

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from registry_core.errors import OverrideError, close_names, did_you_mean
+from registry_core.errors import OverrideError, unknown_choice
 
 _MIXED = {"fp16": torch.float16, "bf16": torch.bfloat16}
 _PURE = {"pure_fp16": torch.float16, "pure_bf16": torch.bfloat16}
@@ -40,14 +40,7 @@ def check_precision(precision: str) -> None:
         OverrideError: The name is not in PRECISIONS.
     """
     if precision not in PRECISIONS:
-        raise OverrideError(
-            f"precision={precision!r} is unknown.{did_you_mean(str(precision), PRECISIONS)} "
-            f"Expected one of {', '.join(PRECISIONS)}. Nothing was built.",
-            argument="precision",
-            expected=PRECISIONS,
-            found=precision,
-            suggestions=close_names(str(precision), PRECISIONS),
-        )
+        raise unknown_choice(OverrideError, "precision", precision, PRECISIONS, "Nothing was built.")
 
 
 def apply_precision(model: nn.Module, precision: str, *, values: bool = True) -> None:

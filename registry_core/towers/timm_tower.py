@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from registry_core.arguments import whole_number
 from registry_core.config.model import TimmVisionConfig, as_pair
-from registry_core.errors import BuildError, InputError
+from registry_core.errors import BuildError, InputError, missing_library
 from registry_core.towers.inputs import check_image
 from registry_core.towers.intermediates import IntermediateOptions, Outputs, image_intermediates, plain_indices
 from registry_core.towers.locking import number_of_groups
@@ -276,10 +276,6 @@ def _timm() -> ModuleType:
         import timm
         import timm.layers
     except ImportError as error:
-        raise BuildError(
-            f"This model has an image tower of timm, and {error.name} is not installed. Nothing was built.",
-            name=error.name,
-            advice="Install it: pip install 'registry_core[timm]'.",
-        ) from error
+        raise missing_library(error, "This model has an image tower of timm", "timm", "Nothing was built.") from error
     module: ModuleType = timm
     return module

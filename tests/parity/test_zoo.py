@@ -7,6 +7,7 @@ import warnings
 
 import pytest
 import torch
+from transformers_configs import M2M, MT5, ROBERTA
 
 from registry_core import Registry
 from registry_core.towers.hf_text import known_shapes
@@ -15,20 +16,6 @@ pytestmark = pytest.mark.parity
 
 NAMES = [name for name in Registry().list_models() if not name.startswith("daclip_")]
 TEXT = {"context_length": 16, "vocab_size": 200, "width": 32, "heads": 2, "layers": 1}
-ROBERTA = {
-    "model_type": "roberta", "vocab_size": 200, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
-    "intermediate_size": 48, "max_position_embeddings": 40, "pad_token_id": 1, "type_vocab_size": 1,
-}  # fmt: skip
-MT5 = {
-    "model_type": "mt5", "vocab_size": 200, "d_model": 32, "d_kv": 16, "d_ff": 48, "num_layers": 2,
-    "num_decoder_layers": 1, "num_heads": 2, "feed_forward_proj": "gated-gelu", "pad_token_id": 0,
-    "tie_word_embeddings": False,
-}  # fmt: skip
-M2M = {
-    "model_type": "m2m_100", "vocab_size": 200, "d_model": 32, "encoder_layers": 2, "decoder_layers": 1,
-    "encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48,
-    "max_position_embeddings": 40, "pad_token_id": 1, "encoder_layerdrop": 0, "scale_embedding": True,
-}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
